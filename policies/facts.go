@@ -1,0 +1,65 @@
+package policies
+
+import "encoding/json"
+
+// Needs says which facts the policies that match a request can read. Whoever
+// calls [Engine.Evaluate] gathers just these; what nobody reads is not fetched.
+type Needs struct {
+	// Namespace is the name of the namespace whose labels are read, "" for none.
+	Namespace string
+	// Reads are the other cluster objects that are read, without duplicates.
+	Reads []Read
+}
+
+// Empty says that nothing need be gathered.
+func (n Needs) Empty() bool { return n.Namespace == "" && len(n.Reads) == 0 }
+
+// Read is one kind of cluster object that a policy declares in its metadata.
+type Read struct {
+	Group    string
+	Resource string // plural: "networkpolicies"
+	// Namespace limits the read to one namespace; "" reads all of them, or a
+	// cluster-scoped resource.
+	Namespace string
+}
+
+// Facts are what was gathered for [Needs]. The zero value knows nothing.
+type Facts struct {
+	// Namespace is that of the request; nil when it is not known, or for
+	// cluster-scoped requests.
+	Namespace *Namespace
+	// Cluster are the objects found for all reads.
+	Cluster []Object
+	// Partial are reads of which Cluster may lack some objects, with the reason. A
+	// read that failed altogether is partial too.
+	Partial map[Read]string
+	// NamespaceMissing is why Namespace is nil though it was needed, "" otherwise.
+	NamespaceMissing string
+}
+
+// Namespace is what policies see of the request's namespace.
+type Namespace struct {
+	Name        string            `json:"name"`
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+}
+
+// Object is one cluster object that a policy declared to read.
+type Object struct {
+	Group, Version, Kind, Resource string
+	Namespace, Name                string
+	Raw                            json.RawMessage
+}
+
+// Interest is one pair of resource and operation that some policy of a bundle
+// matches: what the webhook configurations are computed from.
+type Interest struct {
+	Group string
+	// Resource is the plural, with its subresource if any: "pods", "pods/exec".
+	Resource  string
+	Operation string // CREATE, UPDATE, DELETE, CONNECT
+	// Validates and Mutates say by which door policies want it.
+	Validates, Mutates bool
+	// FailClosed is true when a policy that enforces and fails closed matches.
+	FailClosed bool
+}
