@@ -1,0 +1,51 @@
+# METADATA
+# title: Ephemeral storage
+# description: |
+#   Logs, emptyDir volumes and the writable layer all lie on the node's own disk. A container
+#   without a limit can fill it; the kubelet then evicts every pod of the node, and pulls no
+#   image any more. The request lets the scheduler leave room; a limit alone becomes the request.
+# related_resources:
+#   - https://kubernetes.io/docs/concepts/storage/ephemeral-storage/
+# custom:
+#   severity: low
+#   match:
+#     workload: any
+#   remediation: Set resources.requests.ephemeral-storage and resources.limits.ephemeral-storage to what the container writes.
+#   controls:
+#     nsa: [network/resource-policies]
+#     owasp-k8s: [K01]
+#   parameters:
+#     type: object
+#     properties:
+#       limits:
+#         description: Ask for a limit, not only for a request.
+#         type: boolean
+#         default: true
+package portcullis.pods.ephemeral_storage
+
+# Ephemeral containers have no resources of their own: the API server refuses the field.
+
+deny contains finding if {
+	some container in input.workload.containers
+	not container.resources.requests.ephemeralStorage.value > 0
+	container.role != "ephemeral"
+	path := concat("", [container.path, ".resources.requests[ephemeral-storage]"])
+	finding := {
+		"msg": sprintf("container %q requests no ephemeral storage", [container.name]),
+		"path": path,
+		"fix": [{"op": "set", "path": path, "value": "256Mi"}],
+	}
+}
+
+deny contains finding if {
+	input.parameters.limits
+	some container in input.workload.containers
+	not container.resources.limits.ephemeralStorage.value > 0
+	container.role != "ephemeral"
+	path := concat("", [container.path, ".resources.limits[ephemeral-storage]"])
+	finding := {
+		"msg": sprintf("container %q has no ephemeral storage limit", [container.name]),
+		"path": path,
+		"fix": [{"op": "set", "path": path, "value": "1Gi"}],
+	}
+}

@@ -1,0 +1,43 @@
+# METADATA
+# title: Resource requests
+# description: |
+#   The scheduler places pods by what they request. A container that requests nothing lands on
+#   a node that has no room for it, starves its neighbours and is the first to be evicted.
+#   A request of zero is no request. A limit without a request counts: it becomes the request.
+# related_resources:
+#   - https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/
+# custom:
+#   severity: medium
+#   match:
+#     workload: any
+#   remediation: Set resources.requests.cpu and resources.requests.memory to what the container uses in normal operation.
+#   controls:
+#     nsa: [network/resource-policies]
+#     owasp-k8s: [K01]
+package portcullis.pods.resource_requests
+
+# Ephemeral containers cannot request anything: the API server refuses the field.
+
+deny contains finding if {
+	some container in input.workload.containers
+	not container.resources.requests.cpu.milli > 0
+	container.role != "ephemeral"
+	path := concat("", [container.path, ".resources.requests.cpu"])
+	finding := {
+		"msg": sprintf("container %q requests no cpu", [container.name]),
+		"path": path,
+		"fix": [{"op": "set", "path": path, "value": "100m"}],
+	}
+}
+
+deny contains finding if {
+	some container in input.workload.containers
+	not container.resources.requests.memory.value > 0
+	container.role != "ephemeral"
+	path := concat("", [container.path, ".resources.requests.memory"])
+	finding := {
+		"msg": sprintf("container %q requests no memory", [container.name]),
+		"path": path,
+		"fix": [{"op": "set", "path": path, "value": "128Mi"}],
+	}
+}
