@@ -1,16 +1,56 @@
-// Command server is etcd, kube-apiserver, kube-controller-manager and kube-scheduler in one binary, for tests.
+// Command server is a whole Kubernetes control plane in one binary, for tests:
+//
+//	server etcd --data-dir DIR --client-url URL --peer-url URL
+//	server kube-apiserver FLAGS…
+//	server kube-controller-manager FLAGS…
+//	server kube-scheduler FLAGS…
+//
+// The last three are Kubernetes' own programs with their own flags. It lives in a
+// Go module of its own, so that nothing else needs k8s.io/kubernetes; package
+// test/cluster of the main module builds it and starts it.
 package main
 
 import (
+	"fmt"
 	"os"
 
-	_ "go.etcd.io/etcd/server/v3/embed"
-	ctlmgr "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	api "k8s.io/kubernetes/cmd/kube-apiserver/app"
-	sched "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	"k8s.io/component-base/cli"
+	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
+	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+
+	"github.com/spf13/cobra"
 )
 
+const usage = "usage: server etcd|kube-apiserver|kube-controller-manager|kube-scheduler FLAGS…"
+
 func main() {
-	_, _, _ = ctlmgr.NewControllerManagerCommand, api.NewAPIServerCommand, sched.NewSchedulerCommand
-	os.Exit(0)
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, usage)
+		os.Exit(64)
+	}
+	name, args := os.Args[1], os.Args[2:]
+	command, err := program(name)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(64)
+	}
+	command.SetArgs(args)
+	os.Exit(cli.Run(command))
+}
+
+// program builds the one command that is asked for: each of them takes over the
+// process's signals when it is built, which may happen only once.
+func program(name string) (*cobra.Command, error) {
+	switch name {
+	case "etcd":
+		return etcdCommand(), nil
+	case "kube-apiserver":
+		return apiserver.NewAPIServerCommand(), nil
+	case "kube-controller-manager":
+		return controllermanager.NewControllerManagerCommand(), nil
+	case "kube-scheduler":
+		return scheduler.NewSchedulerCommand(), nil
+	}
+	return nil, fmt.Errorf("unknown program %q; %s", name, usage)
 }

@@ -1,0 +1,25 @@
+// Command build builds the control plane of the tests, unless it is built already,
+// and prints where it lies:
+//
+//	go run ./test/cluster/build
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"github.com/portcullis-dev/portcullis/test/cluster"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	path, err := cluster.Binary(ctx, os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(path)
+}
