@@ -1,0 +1,128 @@
+package output
+
+import (
+	"encoding/json"
+
+	"github.com/portcullis-dev/portcullis/admission/gate"
+	"github.com/portcullis-dev/portcullis/policies"
+)
+
+// SchemaID names the JSON Schema of the json format, docs/gate-report.schema.json.
+// The number changes only with an incompatible change; new fields may come without.
+const SchemaID = "https://portcullis.dev/schemas/gate-report-v1.json"
+
+// jsonHandler writes one JSON document. Results are written as they come, so a big
+// run needs no memory for them.
+type jsonHandler struct {
+	w        *printer
+	results  int
+	problems []gate.Problem
+}
+
+// jsonRun is the head of the document.
+type jsonRun struct {
+	Schema  string `json:"$schema"`
+	Tool    string `json:"tool"`
+	Version string `json:"version"`
+	Bundle  string `json:"bundle"`
+	Profile string `json:"profile"`
+	Context string `json:"context,omitempty"`
+}
+
+type jsonFinding struct {
+	Policy      string            `json:"policy"`
+	Instance    string            `json:"instance,omitempty"`
+	Title       string            `json:"title,omitempty"`
+	Severity    string            `json:"severity"`
+	Effect      gate.Effect       `json:"effect"`
+	Message     string            `json:"message"`
+	Path        string            `json:"path,omitempty"`
+	Location    gate.Location     `json:"location"`
+	Remediation string            `json:"remediation,omitempty"`
+	Details     map[string]any    `json:"details,omitempty"`
+	Fix         []policies.Change `json:"fix,omitempty"`
+	ExceptedBy  string            `json:"exceptedBy,omitempty"`
+}
+
+type jsonUndecided struct {
+	Policy      string               `json:"policy"`
+	Reason      string               `json:"reason"`
+	Path        string               `json:"path,omitempty"`
+	Location    gate.Location        `json:"location"`
+	Enforcement policies.Enforcement `json:"enforcement"`
+}
+
+// jsonResult is gate.Result with findings spelled out.
+type jsonResult struct {
+	gate.Result
+	Findings  []jsonFinding   `json:"findings"`
+	Undecided []jsonUndecided `json:"undecided"`
+}
+
+func (h *jsonHandler) Start(run gate.Run) error {
+	head, err := json.Marshal(jsonRun{
+		Schema: SchemaID, Tool: "portcullis", Version: run.Version,
+		Bundle: run.Bundle, Profile: run.Profile, Context: run.Context,
+	})
+	if err != nil {
+		return err
+	}
+	// The object stays open: the results follow one by one.
+	h.w.write(head[:len(head)-1])
+	h.w.printf(`,"results":[`)
+	return h.w.err
+}
+
+func (h *jsonHandler) Result(result gate.Result) error {
+	line, err := json.Marshal(jsonResult{Result: result, Findings: jsonFindings(result.Findings), Undecided: jsonUndecidedOf(result.Undecided)})
+	if err != nil {
+		return err
+	}
+	if h.results > 0 {
+		h.w.printf(",")
+	}
+	h.results++
+	h.w.printf("\n")
+	h.w.write(line)
+	return h.w.err
+}
+
+func (h *jsonHandler) Problem(problem gate.Problem) error {
+	h.problems = append(h.problems, problem)
+	return nil
+}
+
+func (h *jsonHandler) Finish(summary gate.Summary) error {
+	tail, err := json.Marshal(struct {
+		Problems []gate.Problem `json:"problems"`
+		Summary  gate.Summary   `json:"summary"`
+		Verdict  string         `json:"verdict"`
+	}{append([]gate.Problem{}, h.problems...), summary, summary.Exit.String()})
+	if err != nil {
+		return err
+	}
+	h.w.printf("\n],")
+	h.w.write(tail[1:])
+	h.w.printf("\n")
+	return h.w.err
+}
+
+func jsonFindings(findings []gate.Finding) []jsonFinding {
+	out := make([]jsonFinding, 0, len(findings))
+	for _, finding := range findings {
+		out = append(out, jsonFinding{
+			Policy: finding.Policy, Instance: finding.Instance, Title: finding.Title, Severity: finding.Severity,
+			Effect: finding.Weight(), Message: finding.Message, Path: finding.Path, Location: finding.Location,
+			Remediation: finding.Remediation, Details: finding.Details, Fix: finding.Fix, ExceptedBy: finding.ExceptedBy,
+		})
+	}
+	return out
+}
+
+func jsonUndecidedOf(open []gate.UndecidedPolicy) []jsonUndecided {
+	out := make([]jsonUndecided, 0, len(open))
+	for _, u := range open {
+		out = append(out, jsonUndecided{Policy: u.Policy, Reason: u.Reason, Path: u.Path, Location: u.Location, Enforcement: u.Enforcement})
+	}
+	return out
+}

@@ -1,0 +1,267 @@
+package output
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/portcullis-dev/portcullis/admission/gate"
+)
+
+// textHandler writes for people: tables with colour on a terminal, and elsewhere
+// one line per finding that begins with file:line:column, as compilers do.
+type textHandler struct {
+	w     *printer
+	style Style
+}
+
+// The colours of a terminal (ECMA-48, SGR).
+const (
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	cyan   = "\x1b[36m"
+	bold   = "\x1b[1m"
+	dim    = "\x1b[2m"
+	reset  = "\x1b[0m"
+)
+
+func (h *textHandler) paint(colour, s string) string {
+	if !h.style.Colour {
+		return s
+	}
+	return colour + s + reset
+}
+
+func (h *textHandler) Start(gate.Run) error { return nil }
+
+func (h *textHandler) Result(result gate.Result) error {
+	if h.style.Table {
+		h.table(result)
+	} else {
+		h.lines(result)
+	}
+	return h.w.err
+}
+
+func (h *textHandler) Problem(problem gate.Problem) error {
+	if h.style.Table {
+		h.w.printf("%s %s\n", h.paint(red, "✗"), Plain(problem.Location.String()))
+		h.wrapped("    ", Plain(problem.Message))
+		h.w.printf("\n")
+		return h.w.err
+	}
+	h.w.printf("%s: unreadable: %s\n", Plain(problem.Location.String()), Plain(problem.Message))
+	return h.w.err
+}
+
+// lines writes one line for each thing there is to say about an object.
+func (h *textHandler) lines(result gate.Result) {
+	object := Plain(result.Object.String())
+	for _, finding := range result.Findings {
+		h.w.printf("%s: %s: %s: %s [%s, %s]\n", Plain(finding.Location.String()), finding.Weight(), object,
+			Plain(finding.Message), Plain(instance(finding.Policy, finding.Instance)), Plain(finding.Severity))
+		if finding.ExceptedBy != "" {
+			h.w.printf("    waived by the exception %s\n", Plain(finding.ExceptedBy))
+		} else if finding.Remediation != "" {
+			h.w.printf("    fix: %s\n", Plain(finding.Remediation))
+		}
+	}
+	for _, fault := range result.Faults {
+		h.w.printf("%s: fault: %s: %s [%s]\n", Plain(result.Location.String()), object, Plain(faultText(fault)), Plain(orEngine(fault.Policy)))
+	}
+	for _, open := range result.Undecided {
+		h.w.printf("%s: undecided: %s: %s [%s]\n", Plain(open.Location.String()), object, Plain(open.Reason), Plain(open.Policy))
+	}
+}
+
+// orEngine names who is to blame for a fault that no policy caused.
+func orEngine(policy string) string {
+	if policy == "" {
+		return "portcullis"
+	}
+	return policy
+}
+
+// row is one line of an object's table.
+type row struct {
+	label, colour string // severity, or what stands in its place
+	policy, place string
+	text, hint    string
+}
+
+// table writes an object as a heading and one row for each thing to say about it.
+func (h *textHandler) table(result gate.Result) {
+	mark, colour := "✓", green
+	switch result.Outcome {
+	case gate.Denied, gate.Faulty:
+		mark, colour = "✗", red
+	case gate.Undecided:
+		mark, colour = "?", cyan
+	case gate.Warned:
+		mark, colour = "!", yellow
+	}
+	h.w.printf("%s %s  %s\n", h.paint(colour, mark), h.paint(bold, Plain(result.Object.String())), h.paint(dim, Plain(result.Location.String())))
+	rows := rowsOf(result)
+	if len(rows) == 0 {
+		return
+	}
+	labels, names, places := len("SEVERITY"), len("POLICY"), len("LINE")
+	for _, r := range rows {
+		labels, names, places = max(labels, width(r.label)), max(names, width(r.policy)), max(places, width(r.place))
+	}
+	h.w.printf("    %s\n", h.paint(dim, pad("SEVERITY", labels)+"  "+pad("POLICY", names)+"  "+pad("LINE", places)+"  FINDING"))
+	indent := strings.Repeat(" ", 4+labels+2+names+2+places+2)
+	for _, r := range rows {
+		text := wrap(r.text, h.room(indent))
+		h.w.printf("    %s  %s  %s  %s\n", h.paint(r.colour, pad(r.label, labels)), pad(r.policy, names), pad(r.place, places), text[0])
+		for _, line := range text[1:] {
+			h.w.printf("%s%s\n", indent, line)
+		}
+		if r.hint != "" {
+			for _, line := range wrap("→ "+r.hint, h.room(indent)) {
+				h.w.printf("%s%s\n", indent, h.paint(dim, line))
+			}
+		}
+	}
+	h.w.printf("\n")
+}
+
+// rowsOf are an object's findings, faults and open questions as table rows.
+func rowsOf(result gate.Result) []row {
+	var rows []row
+	for _, finding := range result.Findings {
+		r := row{
+			label: Plain(finding.Severity), colour: severityColour(finding.Severity),
+			policy: Plain(instance(finding.Policy, finding.Instance)), place: place(finding.Location, result.Location),
+			text: Plain(finding.Message), hint: Plain(finding.Remediation),
+		}
+		switch finding.Weight() {
+		case gate.Warns:
+			r.text = "warning: " + r.text
+		case gate.Records:
+			r.text = "only recorded: " + r.text
+		case gate.Excepted:
+			r.colour, r.hint = dim, "waived by the exception "+Plain(finding.ExceptedBy)
+		}
+		rows = append(rows, r)
+	}
+	for _, fault := range result.Faults {
+		rows = append(rows, row{label: "fault", colour: red, policy: Plain(orEngine(fault.Policy)), text: Plain(faultText(fault))})
+	}
+	for _, open := range result.Undecided {
+		rows = append(rows, row{label: "undecided", colour: cyan, policy: Plain(open.Policy), place: place(open.Location, result.Location), text: Plain(open.Reason)})
+	}
+	return rows
+}
+
+// place is where in its file a finding points to; the file itself is named only
+// where it is another one than the object's.
+func place(location, object gate.Location) string {
+	text := location.String()
+	if location.File == object.File {
+		text = strings.TrimPrefix(strings.TrimPrefix(text, location.File), ":")
+		text = strings.TrimSuffix(strings.TrimPrefix(text, " (line "), " as rendered)")
+		if location.Line == 0 && location.RenderedLine > 0 {
+			text += " (rendered)"
+		}
+	}
+	return Plain(text)
+}
+
+func severityColour(severity string) string {
+	switch severity {
+	case "critical":
+		return bold + red
+	case "high":
+		return red
+	case "medium":
+		return yellow
+	}
+	return dim
+}
+
+func (h *textHandler) Finish(summary gate.Summary) error {
+	if h.style.Table {
+		h.w.printf("\n")
+	}
+	colour := green
+	if summary.Exit != gate.ExitAdmitted {
+		colour = red
+	}
+	h.w.printf("%s%s\n", h.paint(colour, h.paint(bold, verdictWord(summary.Exit))+": "), Plain(tally(summary)))
+	if graded := severities(summary.Severities); graded != "" {
+		h.w.printf("  findings: %s\n", graded)
+	}
+	if n := summary.Effects[gate.Excepted]; n > 0 {
+		h.w.printf("  waived by exceptions: %s\n", plural(n, "finding"))
+	}
+	if summary.Undecided > 0 {
+		h.w.printf("  not decided: %s; give what is missing with --context DIR or --context KUBECONFIG\n", plural(summary.Undecided, "policy"))
+	}
+	h.skipped(summary.Skipped)
+	return h.w.err
+}
+
+// verdictWord is how a run ended, in one word.
+func verdictWord(code gate.ExitCode) string {
+	if code == gate.ExitUsage {
+		return "nothing judged"
+	}
+	return code.String()
+}
+
+// maxSkips is how many passed-over files are listed; the rest is counted.
+const maxSkips = 10
+
+func (h *textHandler) skipped(skips []gate.Skip) {
+	for i, skip := range skips {
+		if i == maxSkips {
+			h.w.printf("  … and %s more skipped\n", plural(len(skips)-i, "file"))
+			return
+		}
+		h.w.printf("  skipped %s: %s\n", Plain(skip.File), Plain(skip.Reason))
+	}
+}
+
+// room is how many columns are left beside an indentation, never fewer than 30.
+func (h *textHandler) room(indent string) int {
+	if h.style.Width == 0 {
+		return 0
+	}
+	return max(30, h.style.Width-len(indent))
+}
+
+func (h *textHandler) wrapped(indent, text string) {
+	for _, line := range wrap(text, h.room(indent)) {
+		h.w.printf("%s%s\n", indent, line)
+	}
+}
+
+// wrap breaks text at spaces into lines of at most columns; a longer word stands
+// alone. It returns at least one line.
+func wrap(text string, columns int) []string {
+	if columns <= 0 || width(text) <= columns {
+		return []string{text}
+	}
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case width(line)+1+width(word) <= columns:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+	}
+	return append(lines, line)
+}
+
+// width is how many columns a string takes, counting each character as one.
+func width(s string) int { return utf8.RuneCountInString(s) }
+
+func pad(s string, columns int) string {
+	return s + strings.Repeat(" ", max(0, columns-width(s)))
+}
