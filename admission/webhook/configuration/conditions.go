@@ -1,0 +1,262 @@
+package configuration
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+)
+
+// entry is one webhook of a configuration.
+type entry struct {
+	name          string
+	rules         []admissionregistrationv1.RuleWithOperations
+	conditions    []admissionregistrationv1.MatchCondition
+	failurePolicy admissionregistrationv1.FailurePolicyType
+	recovers      bool
+}
+
+// Recovery says what must be able to start while the webhook is down, so that it can
+// come back.
+type Recovery struct {
+	// Namespace is where the webhook itself runs, that of the service by default. ""
+	// where it runs outside the cluster.
+	Namespace string
+	// NodeNamespaces hold the DaemonSets without which a new node is not ready, and so
+	// cannot run the webhook: network plugin and service proxy. Only their pods of priority
+	// class system-node-critical are meant.
+	NodeNamespaces []string
+}
+
+// DefaultNodeNamespaces is where Kubernetes itself keeps its DaemonSets.
+var DefaultNodeNamespaces = []string{"kube-system"}
+
+// condition is a match condition by what it lets pass: requests for which the
+// expression is true.
+type condition struct{ name, expression string }
+
+func (c condition) is() admissionregistrationv1.MatchCondition {
+	return admissionregistrationv1.MatchCondition{Name: c.name, Expression: c.expression}
+}
+
+func (c condition) isNot() admissionregistrationv1.MatchCondition {
+	return admissionregistrationv1.MatchCondition{Name: "not-" + c.name, Expression: "!(" + c.expression + ")"}
+}
+
+// The identities of the control plane. A controller manager without
+// --use-service-account-credentials does everything as system:kube-controller-manager.
+const (
+	controllerManager = "system:kube-controller-manager"
+	scheduler         = "system:kube-scheduler"
+	controllers       = "system:serviceaccount:kube-system:"
+)
+
+// noSubresource holds for the resource itself: the API server leaves an empty field out.
+const noSubresource = "(!has(request.subResource) || request.subResource == '')"
+
+// Exemptions are requests that reach no entry:
+//
+//   - the API server's own, by which it reconciles roles, priority levels and API
+//     services before it is ready. It must not need a webhook that needs it;
+//   - the garbage collector's and the namespace controller's, where they delete, or
+//     take the last finalizers off what is being deleted, changing nothing else;
+//   - a node's mirror pods: static pods run whether the API server shows them or not,
+//     so a denial would only hide them. The audit judges them.
+var Exemptions = []string{apiServer.name, finishesDeletion.name, mirrorPod.name}
+
+var apiServer = condition{"api-server",
+	"request.userInfo.username == 'system:apiserver' && 'system:masters' in request.userInfo.groups"}
+
+var finishesDeletion = condition{"finishes-deletion",
+	"request.userInfo.username in " + list(controllers+"generic-garbage-collector", controllers+"namespace-controller", controllerManager) +
+		" && (request.operation == 'DELETE' || request.operation == 'UPDATE' && has(oldObject.metadata.deletionTimestamp)" +
+		" && (has(object.metadata.labels) ? object.metadata.labels : {}) == (has(oldObject.metadata.labels) ? oldObject.metadata.labels : {})" +
+		" && (request.resource.group == '' && request.resource.resource == 'namespaces'" +
+		" || (has(object.spec) ? object.spec : {}) == (has(oldObject.spec) ? oldObject.spec : {})))"}
+
+var mirrorPod = condition{"mirror-pod",
+	"request.userInfo.username.startsWith('system:node:') && 'system:nodes' in request.userInfo.groups" +
+		" && request.resource.group == '' && request.resource.resource == 'pods' && " + noSubresource +
+		" && (request.operation == 'CREATE' && has(object.metadata.annotations) && 'kubernetes.io/config.mirror' in object.metadata.annotations" +
+		" || request.operation == 'DELETE' && has(oldObject.metadata.annotations) && 'kubernetes.io/config.mirror' in oldObject.metadata.annotations)"}
+
+// heartbeats are the writes that make up most of a cluster's traffic. Only a rule
+// with a wildcard could match them.
+var heartbeats = condition{"heartbeat",
+	"request.resource.resource == 'leases' && request.resource.group == 'coordination.k8s.io'" +
+		" || request.resource.resource == 'events' && request.resource.group in ['', 'events.k8s.io']" +
+		" || request.resource.resource == 'nodes' && request.resource.group == '' && has(request.subResource) && request.subResource == 'status'"}
+
+// recoveryResources are what the recovery conditions speak of.
+var recoveryResources = []resource{
+	{"", "nodes"}, {"", "nodes/status"}, {"", "pods"}, {"", "pods/binding"}, {"", "pods/status"}, {"", "bindings"},
+	{"", "serviceaccounts/token"}, {"", "endpoints"}, {"apps", "replicasets"}, {"apps", "replicasets/status"}, {"discovery.k8s.io", "endpointslices"},
+}
+
+// conditions are the requests that recovery needs, each by who sends it and on what:
+//
+//   - the webhook's own pods, replica sets and endpoints, by the controllers that
+//     derive them from the Deployment and the Service, which are judged;
+//   - pods of node-critical DaemonSets, by the DaemonSet controller;
+//   - what a node does to run both: its own Node, their status, their tokens.
+func (r Recovery) conditions() []condition {
+	var conditions []condition
+	if r.Namespace != "" {
+		conditions = append(conditions, condition{"own-workload",
+			fmt.Sprintf("has(request.namespace) && request.namespace == %s && request.userInfo.username in %s && request.resource.resource in %s",
+				quote(r.Namespace),
+				list(controllers+"deployment-controller", controllers+"replicaset-controller", controllers+"endpoint-controller",
+					controllers+"endpointslice-controller", controllerManager, scheduler),
+				list("pods", "bindings", "replicasets", "endpoints", "endpointslices"))})
+	}
+	if len(r.NodeNamespaces) > 0 {
+		conditions = append(conditions, condition{"node-critical-pod",
+			fmt.Sprintf("has(request.namespace) && request.namespace in %s && request.userInfo.username in %s"+
+				" && request.resource.group == '' && request.resource.resource == 'pods' && request.operation == 'CREATE' && %s"+
+				" && has(object.spec.priorityClassName) && object.spec.priorityClassName == 'system-node-critical'",
+				list(r.NodeNamespaces...), list(controllers+"daemon-set-controller", controllerManager), noSubresource)})
+	}
+	namespaces := slices.Clone(r.NodeNamespaces)
+	if r.Namespace != "" {
+		namespaces = append(namespaces, r.Namespace)
+	}
+	if len(namespaces) == 0 {
+		return nil
+	}
+	slices.Sort(namespaces)
+	return append(conditions,
+		condition{"node-agent", fmt.Sprintf("request.userInfo.username.startsWith('system:node:') && 'system:nodes' in request.userInfo.groups"+
+			" && request.resource.group == '' && (request.resource.resource == 'nodes' && has(request.name) && request.userInfo.username == 'system:node:' + request.name"+
+			" || has(request.namespace) && request.namespace in %s && has(request.subResource)"+
+			" && (request.resource.resource == 'pods' && request.subResource == 'status'"+
+			" || request.resource.resource == 'serviceaccounts' && request.subResource == 'token'))", list(slices.Compact(namespaces)...))},
+		condition{"node-controller", fmt.Sprintf("request.userInfo.username in %s && request.resource.group == '' && request.resource.resource == 'nodes'"+
+			" && request.operation in ['CREATE', 'UPDATE']",
+			list(controllers+"node-controller", controllers+"cloud-node-controller", controllers+"cloud-controller-manager", "system:cloud-controller-manager", controllerManager))})
+}
+
+// entries are those that have rules.
+func (s ruleSet) entries(door string, recovery Recovery) []entry {
+	exempt := []admissionregistrationv1.MatchCondition{apiServer.isNot(), finishesDeletion.isNot()}
+	recovering := s.recovering()
+	conditions := recovery.conditions()
+	if len(recovering) == 0 {
+		conditions = nil
+	}
+	var entries []entry
+	add := func(name string, matched []interest, policy admissionregistrationv1.FailurePolicyType, more ...admissionregistrationv1.MatchCondition) {
+		if len(matched) == 0 {
+			return
+		}
+		own := slices.Clone(exempt)
+		if covering(matched, resource{"", "pods"}) {
+			own = append(own, mirrorPod.isNot())
+		}
+		if slices.ContainsFunc(matched, func(i interest) bool { return i.wild() }) {
+			own = append(own, heartbeats.isNot())
+		}
+		entries = append(entries, entry{
+			name:          name + "." + door + ".portcullis.dev",
+			rules:         rules(matched),
+			conditions:    append(own, more...),
+			failurePolicy: policy,
+			recovers:      name == "recover",
+		})
+	}
+	var not []admissionregistrationv1.MatchCondition
+	for _, condition := range conditions {
+		not = append(not, condition.isNot())
+	}
+	add("fail", s.fail, admissionregistrationv1.Fail, not...)
+	if len(conditions) > 0 {
+		add("recover", recovering, admissionregistrationv1.Ignore, anyOf("recovery", conditions).is())
+	}
+	add("ignore", s.ignore, admissionregistrationv1.Ignore, s.remainder()...)
+	return entries
+}
+
+// recovering are the rules of entry fail that recovery could need.
+func (s ruleSet) recovering() []interest {
+	var recovering []interest
+	for _, i := range s.fail {
+		if slices.ContainsFunc(recoveryResources, func(r resource) bool { return i.covers(r) }) {
+			recovering = append(recovering, i)
+		}
+	}
+	return recovering
+}
+
+// remainder keeps a wildcard of entry ignore from matching what entry fail does.
+func (s ruleSet) remainder() []admissionregistrationv1.MatchCondition {
+	var alternatives []condition
+	for _, failing := range s.fail {
+		overlaps := func(i interest) bool {
+			return i.operation == failing.operation && i.wild() && i.overlaps(failing.resource)
+		}
+		if slices.ContainsFunc(s.ignore, overlaps) {
+			alternatives = append(alternatives, failing.matches())
+		}
+	}
+	if len(alternatives) == 0 {
+		return nil
+	}
+	return []admissionregistrationv1.MatchCondition{anyOf("fails-closed", alternatives).isNot()}
+}
+
+func covering(interests []interest, r resource) bool {
+	return slices.ContainsFunc(interests, func(i interest) bool { return i.covers(r) })
+}
+
+// overlaps says whether some resource is covered by both.
+func (r resource) overlaps(o resource) bool {
+	name, sub, _ := strings.Cut(r.name, "/")
+	otherName, otherSub, _ := strings.Cut(o.name, "/")
+	meet := func(a, b string) bool { return a == "*" || b == "*" || a == b }
+	return meet(r.group, o.group) && meet(name, otherName) && meet(sub, otherSub)
+}
+
+// matches is the rule as an expression.
+func (i interest) matches() condition {
+	name, sub, _ := strings.Cut(i.name, "/")
+	terms := []string{"request.operation == " + quote(i.operation)}
+	if i.group != "*" {
+		terms = append(terms, "request.resource.group == "+quote(i.group))
+	}
+	if name != "*" {
+		terms = append(terms, "request.resource.resource == "+quote(name))
+	}
+	switch sub {
+	case "*":
+	case "":
+		terms = append(terms, noSubresource)
+	default:
+		terms = append(terms, "has(request.subResource) && request.subResource == "+quote(sub))
+	}
+	return condition{expression: strings.Join(terms, " && ")}
+}
+
+func anyOf(name string, conditions []condition) condition {
+	alternatives := make([]string, len(conditions))
+	for i, c := range conditions {
+		alternatives[i] = "(" + c.expression + ")"
+	}
+	return condition{name, strings.Join(alternatives, " || ")}
+}
+
+// quote writes a string of CEL. Names of Kubernetes need no escaping; anything else
+// is escaped as Go does, which CEL reads alike.
+func quote(text string) string {
+	if strings.ContainsAny(text, "'\\") || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return fmt.Sprintf("%q", text)
+	}
+	return "'" + text + "'"
+}
+
+func list(names ...string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = quote(name)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}

@@ -1,0 +1,310 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/policies"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// The paths a [Handler] answers.
+const (
+	ValidatePath = "/validate"
+	MutatePath   = "/mutate"
+)
+
+// Defaults of [Options].
+const (
+	// An API server takes requests of 3 MiB; an update carries two objects, and JSON
+	// may write what was sent as YAML or protobuf longer.
+	DefaultMaxBody = 8 << 20
+	// The API server's own default of timeoutSeconds.
+	DefaultTimeout = 10 * time.Second
+	// The API server's limit of timeoutSeconds.
+	DefaultTimeoutCap = 30 * time.Second
+	// What an answer needs to travel back.
+	DefaultTimeoutMargin = 500 * time.Millisecond
+)
+
+// Reviewer decides requests. [*admission.Reviewer] is one.
+type Reviewer interface {
+	// Review judges a request as a validating webhook does.
+	Review(ctx context.Context, request admission.Request) admission.Verdict
+	// Mutate applies the patch rules. Verdict.Patch holds RFC 6902 operations.
+	Mutate(ctx context.Context, request admission.Request) admission.Verdict
+	// Matches says whether any policy could want such a request. It is asked before
+	// the object is looked at and must cost next to nothing.
+	Matches(resource metav1.GroupVersionResource, subresource, operation, namespace string) bool
+}
+
+// Options of a [Handler]. Reviewer and Callers are required.
+type Options struct {
+	Reviewer Reviewer
+	Callers  *Callers
+	// MaxBody is the largest body in bytes, DefaultMaxBody if 0.
+	MaxBody int
+	// MaxRunning is how many reviews run at once, 4 for each processor if 0;
+	// MaxWaiting how many wait for a place, 16 times MaxRunning if 0.
+	MaxRunning, MaxWaiting int
+	// TimeoutCap limits what a caller may ask for, DefaultTimeoutCap if 0; it is also the
+	// timeout of a request that asks for none, if shorter than DefaultTimeout.
+	TimeoutCap time.Duration
+	// TimeoutMargin is kept back from the timeout, DefaultTimeoutMargin if 0, but never
+	// more than half of it.
+	TimeoutMargin time.Duration
+	// Logger gets one line for each denial; nil discards them.
+	Logger *slog.Logger
+	// Metrics count what happens; nil counts into nowhere.
+	Metrics *Metrics
+}
+
+// Handler answers AdmissionReviews at /validate and /mutate.
+type Handler struct {
+	reviewer Reviewer
+	callers  *Callers
+	limiter  *limiter
+	options  Options
+	logger   *slog.Logger
+	metrics  *Metrics
+	draining atomic.Bool
+	bodies   sync.Pool
+}
+
+// NewHandler checks the options and makes a handler.
+func NewHandler(options Options) (*Handler, error) {
+	if options.Reviewer == nil || options.Callers == nil {
+		return nil, errors.New("a webhook needs a reviewer to ask and callers to answer")
+	}
+	if err := options.Callers.Check(); err != nil {
+		return nil, err
+	}
+	setDefault(&options.MaxBody, DefaultMaxBody)
+	setDefault(&options.MaxRunning, 4*runtime.GOMAXPROCS(0))
+	setDefault(&options.MaxWaiting, 16*options.MaxRunning)
+	setDefault(&options.TimeoutCap, DefaultTimeoutCap)
+	setDefault(&options.TimeoutMargin, DefaultTimeoutMargin)
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	if options.Metrics == nil {
+		options.Metrics = NewMetrics()
+	}
+	return &Handler{
+		reviewer: options.Reviewer,
+		callers:  options.Callers,
+		limiter:  newLimiter(options.MaxRunning, options.MaxWaiting),
+		options:  options,
+		logger:   options.Logger,
+		metrics:  options.Metrics,
+		bodies:   sync.Pool{New: func() any { return new([]byte) }},
+	}, nil
+}
+
+func setDefault[T int | time.Duration](value *T, fallback T) {
+	if *value <= 0 {
+		*value = fallback
+	}
+}
+
+// Drain makes every further answer end its connection, so that callers move to
+// another replica between two requests and never in the middle of one.
+func (h *Handler) Drain() { h.draining.Store(true) }
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	exchange := &exchange{handler: h, writer: w, started: started}
+	defer exchange.rescue()
+	if h.draining.Load() {
+		// Over HTTP/2 this sends GOAWAY after the answer.
+		w.Header().Set("Connection", "close")
+	}
+	door, refused := h.route(r)
+	if refused != nil {
+		exchange.refuse(refused)
+		return
+	}
+	exchange.door = door
+	h.serve(exchange, r)
+}
+
+// serve is an exchange with a caller that may ask.
+func (h *Handler) serve(exchange *exchange, r *http.Request) {
+	ctx, cancel := context.WithDeadline(r.Context(), exchange.started.Add(h.timeout(r)))
+	defer cancel()
+	buffer := h.bodies.Get().(*[]byte)
+	defer h.putBody(buffer)
+
+	body, err := readBody(r, *buffer, h.options.MaxBody)
+	*buffer = body
+	if err != nil {
+		exchange.reject(body, nil, err)
+		return
+	}
+	review, err := decodeReview(body)
+	if err != nil {
+		exchange.reject(body, review, err)
+		return
+	}
+	request := review.Request
+	exchange.uid = request.UID
+	if !h.reviewer.Matches(request.Resource, request.SubResource, request.Operation, request.Namespace) {
+		exchange.admitUnmatched()
+		return
+	}
+	if err := h.limiter.acquire(ctx); err != nil {
+		exchange.shed(request)
+		return
+	}
+	exchange.answer(request, h.judge(ctx, exchange.door, request.admission(body)))
+}
+
+// judge asks the reviewer, and answers for it when it panics or outlives the
+// deadline. A reviewer that ignores its context keeps its place in the limiter until
+// it ends, so that hanging reviews cannot pile up.
+func (h *Handler) judge(ctx context.Context, door door, request admission.Request) admission.Verdict {
+	verdicts := make(chan admission.Verdict, 1)
+	go func() {
+		defer h.limiter.release()
+		defer func() {
+			if cause := recover(); cause != nil {
+				h.logger.Error("reviewer panicked", "uid", request.UID, "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+				verdicts <- faulty(policies.FaultPanic, "the reviewer panicked: report it with the line of the webhook's log that has this request's uid")
+			}
+		}()
+		verdicts <- door.ask(ctx, h.reviewer, request)
+	}()
+	select {
+	case verdict := <-verdicts:
+		return verdict
+	case <-ctx.Done():
+	}
+	// The reviewer sees the same deadline and may have answered because of it.
+	select {
+	case verdict := <-verdicts:
+		return verdict
+	case <-time.After(h.options.TimeoutMargin / 4):
+		return faulty(policies.FaultDeadline, "the review did not end before the API server's timeout: retry, and raise timeoutSeconds in the webhook configuration if it happens again")
+	}
+}
+
+// faulty is a verdict that denies because nobody could judge.
+func faulty(kind policies.FaultKind, message string) admission.Verdict {
+	return admission.Verdict{Faults: []policies.Fault{{Kind: kind, Message: message}}}
+}
+
+// door is /validate or /mutate.
+type door string
+
+const (
+	doorValidate door = "validate"
+	doorMutate   door = "mutate"
+)
+
+func (d door) ask(ctx context.Context, reviewer Reviewer, request admission.Request) admission.Verdict {
+	if d == doorMutate {
+		return reviewer.Mutate(ctx, request)
+	}
+	return reviewer.Review(ctx, request)
+}
+
+// route checks who asks for what, and how it is sent.
+func (h *Handler) route(r *http.Request) (door, *refusal) {
+	path, refused := h.callers.admit(r)
+	if refused != nil {
+		return "", refused
+	}
+	if path != ValidatePath && path != MutatePath {
+		return "", &refusal{http.StatusNotFound, "there is nothing at this path: send AdmissionReviews to " + ValidatePath + " or " + MutatePath}
+	}
+	if r.Method != http.MethodPost {
+		return "", &refusal{http.StatusMethodNotAllowed, "the method is " + r.Method + ": send AdmissionReviews by POST"}
+	}
+	if !isJSON(r.Header.Get("Content-Type")) {
+		return "", &refusal{http.StatusUnsupportedMediaType, fmt.Sprintf("the content type is %.100q: send application/json", r.Header.Get("Content-Type"))}
+	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return "", &refusal{http.StatusUnsupportedMediaType, fmt.Sprintf("the content encoding is %.100q: send the body as it is", encoding)}
+	}
+	if path == MutatePath {
+		return doorMutate, nil
+	}
+	return doorValidate, nil
+}
+
+func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
+	media, parameters, err := mime.ParseMediaType(contentType)
+	charset, given := parameters["charset"]
+	return err == nil && media == "application/json" && (!given || strings.EqualFold(charset, "utf-8"))
+}
+
+// timeout is how long the answer may take. The API server says how long it waits in
+// the query: ?timeout=10s.
+func (h *Handler) timeout(r *http.Request) time.Duration {
+	asked, err := time.ParseDuration(r.URL.Query().Get("timeout"))
+	if err != nil || asked <= 0 {
+		asked = DefaultTimeout
+	}
+	asked = min(asked, h.options.TimeoutCap)
+	return asked - min(h.options.TimeoutMargin, asked/2)
+}
+
+// errTooLarge says that a body exceeds Options.MaxBody.
+var errTooLarge = errors.New("request body too large")
+
+// salvageable is how much of a body known to be too large is read for its uid.
+const salvageable = 64 << 10
+
+// readBody reads into the buffer, which grows. On an error it returns what was read.
+func readBody(r *http.Request, buffer []byte, limit int) ([]byte, error) {
+	body := buffer[:0]
+	tooLarge := r.ContentLength > int64(limit)
+	if tooLarge {
+		limit = min(limit, salvageable)
+	}
+	if size := r.ContentLength; size > int64(cap(body)) && !tooLarge {
+		body = make([]byte, 0, size+1) // one more, so that the end is seen without growing
+	}
+	for {
+		if len(body) == cap(body) {
+			body = append(body, 0)[:len(body)]
+		}
+		n, err := r.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case len(body) > limit:
+			return body, errTooLarge
+		case err == io.EOF && tooLarge:
+			return body, errTooLarge
+		case err == io.EOF:
+			return body, nil
+		case err != nil:
+			return body, fmt.Errorf("reading the request body: %w", err)
+		}
+	}
+}
+
+// maxPooledBody keeps one huge request from pinning its memory.
+const maxPooledBody = 256 << 10
+
+func (h *Handler) putBody(buffer *[]byte) {
+	if cap(*buffer) <= maxPooledBody {
+		h.bodies.Put(buffer)
+	}
+}

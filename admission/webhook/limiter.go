@@ -1,0 +1,45 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+)
+
+// errOverloaded says that a request found no room in time.
+var errOverloaded = errors.New("overloaded")
+
+// limiter bounds how many reviews run at once, and how many wait for one of them to
+// end. Whoever finds the queue full is told so at once: a request that waits past its
+// deadline costs as much as one that is served and helps nobody.
+type limiter struct {
+	running chan struct{}
+	waiting atomic.Int64
+	queue   int64
+}
+
+func newLimiter(running, waiting int) *limiter {
+	return &limiter{running: make(chan struct{}, running), queue: int64(waiting)}
+}
+
+// acquire takes a place, which release gives back, or fails with errOverloaded.
+func (l *limiter) acquire(ctx context.Context) error {
+	select {
+	case l.running <- struct{}{}:
+		return nil
+	default:
+	}
+	if l.waiting.Add(1) > l.queue {
+		l.waiting.Add(-1)
+		return errOverloaded
+	}
+	defer l.waiting.Add(-1)
+	select {
+	case l.running <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return errOverloaded
+	}
+}
+
+func (l *limiter) release() { <-l.running }
