@@ -112,7 +112,7 @@ type Container struct {
 	Role Role   `json:"role"`
 	// Runtime is what the container runs as: "container", "vm" or "process".
 	Runtime string `json:"runtime"`
-	Path    string `json:"path"` // spec.initContainers[0]
+	Path    string `json:"path"`  // spec.initContainers[0]
 	Image   string `json:"image"` // as written; parsed in Workload.Images
 
 	ImagePullPolicy string   `json:"imagePullPolicy"` // defaulted: Always for :latest or no tag and digest, else IfNotPresent
@@ -226,13 +226,13 @@ type ResourceList struct {
 	Extended         []ExtendedResource `json:"extended"` // everything else, hugepages included, sorted by name
 }
 
-// MilliQuantity is a quantity as written beside its exact value in thousandths (milli-CPU), rounded up.
+// MilliQuantity is a quantity in Kubernetes' canonical form (0.5 is 500m) beside its exact value in thousandths (milli-CPU), rounded up.
 type MilliQuantity struct {
 	Text  string `json:"text"`
 	Milli int64  `json:"milli"`
 }
 
-// Quantity is a quantity as written beside its exact value (bytes, or a count), rounded up.
+// Quantity is a quantity in Kubernetes' canonical form (1024Mi is 1Gi) beside its exact value (bytes, or a count), rounded up.
 type Quantity struct {
 	Text  string `json:"text"`
 	Value int64  `json:"value"`
@@ -333,7 +333,8 @@ type Volume struct {
 // "podCertificate".
 type ProjectedSource struct {
 	Type              string `json:"type"`
-	Ref               string `json:"ref"` // name of the Secret, ConfigMap or ClusterTrustBundle, signer of a podCertificate
+	Ref               string `json:"ref"`    // name of the Secret, ConfigMap or ClusterTrustBundle, signer of a podCertificate
+	Signer            string `json:"signer"` // of a podCertificate, or of ClusterTrustBundles chosen by signer
 	Audience          string `json:"audience"`
 	ExpirationSeconds int64  `json:"expirationSeconds"` // 3600 by default for tokens
 	Path              string `json:"path"`
