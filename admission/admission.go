@@ -1,47 +1,29 @@
+// Package admission decides: it turns a request into a verdict by gathering the
+// facts that the matching policies read and evaluating the bundle once. It knows
+// neither HTTP nor a cluster client; the webhook, the gate and the audit bring
+// their own facts and share the decision.
 package admission
 
 import (
 	"encoding/json"
 
 	"github.com/portcullis-dev/portcullis/policies"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Door says at which door a request is judged.
-type Door string
+// Request is one change of a cluster to be judged, Subject who asks for it, Door
+// where it is judged.
+type (
+	Request = policies.Request
+	Subject = policies.Subject
+	Door    = policies.Door
+)
 
-// The doors. All use the same [Reviewer]; they differ in how facts are gathered.
+// The doors.
 const (
-	DoorGate      Door = "gate"
-	DoorAdmission Door = "admission"
-	DoorAudit     Door = "audit"
+	DoorGate      = policies.DoorGate
+	DoorAdmission = policies.DoorAdmission
+	DoorAudit     = policies.DoorAudit
 )
-
-// Request is one change of a cluster to be judged, whatever the door. It has the
-// shape of the request of an AdmissionReview v1 (k8s.io/api/admission/v1).
-type Request struct {
-	Door        Door
-	UID         string
-	Operation   string // CREATE, UPDATE, DELETE, CONNECT
-	Resource    metav1.GroupVersionResource
-	Kind        metav1.GroupVersionKind
-	SubResource string
-	Namespace   string
-	Name        string // empty for generateName and deletecollection
-	DryRun      bool
-	Subject     Subject
-	// Object, OldObject and Options are raw JSON, nil when absent (DELETE has no
-	// Object, CREATE no OldObject). They are never modified.
-	Object, OldObject, Options json.RawMessage
-}
-
-// Subject is who asks.
-type Subject struct {
-	Username string
-	UID      string
-	Groups   []string
-	Extra    map[string][]string
-}
 
 // Verdict is the answer to a Request. The zero value denies.
 type Verdict struct {

@@ -1,6 +1,10 @@
 package policies
 
-import "encoding/json"
+import (
+	"cmp"
+	"encoding/json"
+	"strings"
+)
 
 // Needs says which facts the policies that match a request can read. Whoever
 // calls [Engine.Evaluate] gathers just these; what nobody reads is not fetched.
@@ -62,4 +66,12 @@ type Interest struct {
 	Validates, Mutates bool
 	// FailClosed is true when a policy that enforces and fails closed matches.
 	FailClosed bool
+}
+
+func compareInterests(a, b Interest) int {
+	return cmp.Or(
+		strings.Compare(a.Group, b.Group),
+		strings.Compare(a.Resource, b.Resource),
+		strings.Compare(a.Operation, b.Operation),
+	)
 }

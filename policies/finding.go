@@ -1,5 +1,11 @@
 package policies
 
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
 // Effect says from which rule of a policy a finding came.
 type Effect string
 
@@ -104,6 +110,19 @@ func (m FailMode) String() string    { return failModeNames[m] }
 
 // MarshalText writes "deny", "warn", "audit" or "off".
 func (e Enforcement) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+// UnmarshalJSON reads an enforcement. YAML 1.1 reads a bare off as false, so false is off.
+func (e *Enforcement) UnmarshalJSON(value []byte) error {
+	if string(value) == "false" {
+		*e = EnforceOff
+		return nil
+	}
+	var text string
+	if err := json.Unmarshal(value, &text); err != nil {
+		return fmt.Errorf("reading the enforcement %s: want one of %s", value, strings.Join(enforcementNames[:], ", "))
+	}
+	return e.UnmarshalText([]byte(text))
+}
 
 // UnmarshalText reads what MarshalText writes; anything else is an error.
 func (e *Enforcement) UnmarshalText(text []byte) error {

@@ -1,0 +1,151 @@
+package admission
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission/patch"
+	"github.com/portcullis-dev/portcullis/policies"
+)
+
+// Facts gathers what policies read beside the request. It never fails: what it
+// could not get is named in the facts, and the policies that need it then fault
+// (or are undecided at the gate).
+type Facts interface {
+	Gather(ctx context.Context, needs policies.Needs) policies.Facts
+}
+
+// Reviewer decides requests with the bundle that is active. It may be used by any
+// number of goroutines.
+type Reviewer struct {
+	engine atomic.Pointer[policies.Engine]
+	facts  Facts
+	now    func() time.Time
+}
+
+// NewReviewer makes a Reviewer that starts with an engine. now is the clock that
+// exceptions expire by.
+func NewReviewer(engine *policies.Engine, facts Facts, now func() time.Time) *Reviewer {
+	r := &Reviewer{facts: facts, now: now}
+	r.engine.Store(engine)
+	return r
+}
+
+// Engine is the active engine.
+func (r *Reviewer) Engine() *policies.Engine { return r.engine.Load() }
+
+// Activate replaces the engine for all requests that start from now on. Those
+// under way finish with the old one.
+func (r *Reviewer) Activate(engine *policies.Engine) { r.engine.Store(engine) }
+
+// Interests are all pairs of resource and operation that the active bundle matches.
+func (r *Reviewer) Interests() []policies.Interest { return r.Engine().Interests() }
+
+// Matches says, without looking at the object, whether any policy is about a
+// request's resource and operation.
+func (r *Reviewer) Matches(request *Request) bool { return r.Engine().Matches(request) }
+
+// Review evaluates the deny and warn rules that match the request.
+func (r *Reviewer) Review(ctx context.Context, request Request) Verdict {
+	engine := r.Engine()
+	return newVerdict(engine, r.evaluate(ctx, engine, &request, policies.PhaseValidate))
+}
+
+// Mutate evaluates the patch rules that match the request and merges what they ask
+// for. Patches that contradict each other are a fault.
+func (r *Reviewer) Mutate(ctx context.Context, request Request) Verdict {
+	engine := r.Engine()
+	result := r.evaluate(ctx, engine, &request, policies.PhaseMutate)
+	patched, operations, err := patch.Merge(request.Object, result.Patches)
+	if err != nil {
+		result.Faults = append(result.Faults, patchFault(engine, result.Profile, err))
+	}
+	verdict := newVerdict(engine, result)
+	if verdict.Admitted && err == nil {
+		verdict.Patched, verdict.Patch = patched, operations
+	}
+	return verdict
+}
+
+func (r *Reviewer) evaluate(ctx context.Context, engine *policies.Engine, request *Request, phase policies.Phase) policies.Result {
+	var facts policies.Facts
+	if needs := engine.Needs(request, phase); !needs.Empty() {
+		facts = r.facts.Gather(ctx, needs)
+	}
+	return engine.Evaluate(ctx, request, &facts, r.now(), phase)
+}
+
+// patchFault blames the policies that contradict each other; it counts as much as
+// the stricter of the two.
+func patchFault(engine *policies.Engine, profile string, err error) policies.Fault {
+	fault := policies.Fault{Kind: policies.FaultPatch, Message: err.Error()}
+	var conflict *patch.ConflictError
+	if !errors.As(err, &conflict) {
+		return fault
+	}
+	enforcements := engine.Enforcements(profile)
+	fault.Policy = strings.Join(conflict.Policies[:], ", ")
+	fault.Enforcement = min(enforcements[conflict.Policies[0]], enforcements[conflict.Policies[1]])
+	return fault
+}
+
+// newVerdict adds a result up. It admits only when nothing speaks against it.
+func newVerdict(engine *policies.Engine, result policies.Result) Verdict {
+	verdict := Verdict{
+		Admitted:  true,
+		Findings:  result.Findings,
+		Faults:    result.Faults,
+		Undecided: result.Undecided,
+		Bundle:    engine.Bundle().Revision(),
+		Profile:   result.Profile,
+		Matched:   result.Matched,
+	}
+	if slices.ContainsFunc(result.Findings, Denies) ||
+		slices.ContainsFunc(result.Faults, FaultDenies) ||
+		slices.ContainsFunc(result.Undecided, UndecidedCounts) {
+		verdict.Admitted = false
+	}
+	return verdict
+}
+
+// Denies says whether a finding speaks against the request.
+func Denies(f policies.Finding) bool {
+	return f.Effect == policies.EffectDeny && f.Enforcement == policies.EnforceDeny && f.ExceptedBy == ""
+}
+
+// Warns says whether a finding is one to tell the user without refusing.
+func Warns(f policies.Finding) bool {
+	return f.ExceptedBy == "" && !Denies(f) && f.Enforcement <= policies.EnforceWarn
+}
+
+// FaultDenies says whether a fault speaks against the request: it does unless the
+// policy that failed is not enforced or fails open.
+func FaultDenies(f policies.Fault) bool {
+	return f.Enforcement == policies.EnforceDeny && f.FailMode == policies.FailClosed
+}
+
+// UndecidedCounts says whether an undecided policy leaves the verdict open: one that
+// only warns or records does not.
+func UndecidedCounts(u policies.Undecided) bool { return u.Enforcement == policies.EnforceDeny }
+
+// Denied says whether the verdict is a denial on complete facts: something objects,
+// whatever else is unknown or failed.
+func (v Verdict) Denied() bool { return slices.ContainsFunc(v.Findings, Denies) }
+
+// Failed says whether a fault denies.
+func (v Verdict) Failed() bool { return slices.ContainsFunc(v.Faults, FaultDenies) }
+
+// Policies are the ids of the policies behind some findings, sorted, each once.
+func Policies(findings []policies.Finding) []string {
+	var ids []string
+	for _, f := range findings {
+		ids = append(ids, cmp.Or(f.Instance, f.Policy))
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}

@@ -1,0 +1,304 @@
+package policies
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/portcullis-dev/portcullis/admission/workload"
+)
+
+// Engine is one compiled bundle. It is immutable but for its caches and may be
+// used by any number of goroutines. To change policies make another engine and
+// swap the pointer; if that fails the old one stays.
+type Engine struct {
+	bundle   *Bundle
+	compiler *ast.Compiler
+	store    storage.Store
+	txn      storage.Transaction // one read transaction: the store is never written
+
+	profiles    map[string]*profile
+	assignments []assignment
+	index       index
+
+	mu    sync.Mutex
+	plans map[planKey]*plan
+}
+
+// profile is a resolved profile: what is configured in it.
+type profile struct {
+	name      string
+	instances []*instance
+}
+
+// instance is a configured policy, compiled.
+type instance struct {
+	Instance
+	policy *Policy
+	unit   *unit
+	match  *matcher
+	number int // its place among all instances of the engine, the key of plans
+}
+
+type assignment struct {
+	namespaces globs
+	profile    string
+}
+
+// NewEngine compiles a bundle. All mistakes are reported together.
+func NewEngine(b *Bundle) (*Engine, error) {
+	e := &Engine{bundle: b, profiles: map[string]*profile{}, plans: map[planKey]*plan{}}
+	if err := e.compile(); err != nil {
+		return nil, fmt.Errorf("compiling bundle %s: %w", b.Manifest.Name, err)
+	}
+	return e, nil
+}
+
+// Bundle is the bundle the engine was made of.
+func (e *Engine) Bundle() *Bundle { return e.bundle }
+
+// Profiles are the names of the bundle's profiles, sorted.
+func (e *Engine) Profiles() []string { return sortedKeys(e.profiles) }
+
+// Enforcements gives the enforcement of each instance of a profile by name; nil
+// for an unknown profile.
+func (e *Engine) Enforcements(name string) map[string]Enforcement {
+	p, ok := e.profiles[name]
+	if !ok {
+		return nil
+	}
+	enforcements := map[string]Enforcement{}
+	for _, i := range p.instances {
+		enforcements[i.Name] = i.Enforcement
+	}
+	return enforcements
+}
+
+func (e *Engine) compile() error {
+	resolved, err := e.bundle.resolveProfiles()
+	if err != nil {
+		return err
+	}
+	units := map[string]*unit{}
+	var ordered []*unit
+	var parameters []map[string]any
+	number := 0
+	for _, name := range sortedKeys(resolved) {
+		p := &profile{name: name}
+		for _, configured := range resolved[name] {
+			policy := e.bundle.Policies[configured.Policy]
+			if policy == nil {
+				return fmt.Errorf("there is no policy %q", configured.Policy)
+			}
+			values, err := policy.parameters(configured.Parameters)
+			if err != nil {
+				return fmt.Errorf("%s: %w", configured.Name, err)
+			}
+			key, err := json.Marshal([]any{policy.ID, values})
+			if err != nil {
+				return err
+			}
+			u := units[string(key)]
+			if u == nil {
+				u = &unit{policy: policy, path: unitPath(policy.ID, len(ordered))}
+				units[string(key)] = u
+				ordered, parameters = append(ordered, u), append(parameters, values)
+			}
+			match, err := compileMatch(configured.Match)
+			if err != nil {
+				return fmt.Errorf("%s: %w", configured.Name, err)
+			}
+			p.instances = append(p.instances, &instance{Instance: configured, policy: policy, unit: u, match: match, number: number})
+			number++
+		}
+		e.profiles[name] = p
+	}
+	for _, a := range e.bundle.Manifest.Namespaces {
+		namespaces, err := compileGlobs(a.Match)
+		if err != nil {
+			return err
+		}
+		e.assignments = append(e.assignments, assignment{namespaces, a.Profile})
+	}
+	if e.compiler, err = compileUnits(e.bundle, ordered, parameters); err != nil {
+		return err
+	}
+	var problems []error
+	for _, u := range ordered {
+		problems = append(problems, u.deriveReads(e.compiler))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	e.index = newIndex(e.profiles)
+	return e.openStore()
+}
+
+func unitPath(id string, n int) ast.Ref {
+	return ast.Ref{
+		ast.DefaultRootDocument, ast.StringTerm(packageRoot), ast.StringTerm("units"),
+		ast.StringTerm(fmt.Sprintf("%s#%d", id, n)),
+	}
+}
+
+func (e *Engine) openStore() error {
+	ctx := context.Background()
+	e.store = inmem.NewFromObjectWithOpts(e.bundle.data, inmem.OptRoundTripOnWrite(true), inmem.OptReturnASTValuesOnRead(true))
+	var err error
+	e.txn, err = e.store.NewTransaction(ctx)
+	return err
+}
+
+// profileFor is the profile that applies to a request. The label is asked only
+// where the bundle says so.
+func (e *Engine) profileFor(r *Request, namespace *Namespace) (*profile, error) {
+	if r.Profile != "" {
+		p, ok := e.profiles[r.Profile]
+		if !ok {
+			return nil, fmt.Errorf("there is no profile %q in bundle %s", r.Profile, e.bundle.Revision())
+		}
+		return p, nil
+	}
+	name := r.namespace()
+	if label := e.bundle.Manifest.ProfileLabel; label != "" && name != "" && namespace != nil {
+		if chosen, ok := namespace.Labels[label]; ok {
+			p, ok := e.profiles[chosen]
+			if !ok {
+				return nil, fmt.Errorf("namespace %s has label %s=%s, but bundle %s has no such profile", name, label, chosen, e.bundle.Revision())
+			}
+			return p, nil
+		}
+	}
+	if name != "" {
+		for _, a := range e.assignments {
+			if a.namespaces.match(name) {
+				return e.profiles[a.profile], nil
+			}
+		}
+	}
+	return e.profiles[e.bundle.Manifest.DefaultProfile], nil
+}
+
+// index finds the instances whose policies are about a resource and operation,
+// without looking at the object.
+type index struct {
+	entries map[indexKey][]*instance
+	// workloads are the instances that match any workload: at the gate they also
+	// judge pod specs in kinds nobody knows.
+	workloads map[string][]*instance
+}
+
+type indexKey struct {
+	profile, group, resource, operation string
+}
+
+// podResources are the resources whose object is a Pod with a spec that counts.
+// They are matched by group and resource exactly: a webhook rule for pods does not
+// include its subresources.
+var podResources = []string{"pods", "pods/ephemeralcontainers", "pods/resize"}
+
+func newIndex(profiles map[string]*profile) index {
+	x := index{entries: map[indexKey][]*instance{}, workloads: map[string][]*instance{}}
+	for _, name := range sortedKeys(profiles) {
+		for _, i := range profiles[name].instances {
+			for _, operation := range i.policy.Subject.Operations {
+				for _, resource := range i.policy.Subject.resources() {
+					key := indexKey{name, resource.Group, resource.Resource, operation}
+					x.entries[key] = append(x.entries[key], i)
+				}
+			}
+			if i.policy.Subject.Workload == "any" {
+				x.workloads[name] = append(x.workloads[name], i)
+			}
+		}
+	}
+	return x
+}
+
+// groupResource is one resource of one API group.
+type groupResource struct{ Group, Resource string }
+
+// resources are all resources a policy is about.
+func (m *Matching) resources() []groupResource {
+	var resources []groupResource
+	for _, group := range m.Resources {
+		for _, resource := range group.Resources {
+			resources = append(resources, groupResource{group.Group, resource})
+		}
+	}
+	if m.Workload != "" {
+		for _, resource := range podResources {
+			resources = append(resources, groupResource{"", resource})
+		}
+	}
+	if m.Workload == "any" {
+		for _, known := range workload.Known() {
+			resource := groupResource{known.Group, known.Resource}
+			if !slices.Contains(resources, resource) {
+				resources = append(resources, resource)
+			}
+		}
+	}
+	return resources
+}
+
+// candidates are the instances of a profile that a request may concern.
+func (e *Engine) candidates(p *profile, r *Request) []*instance {
+	if found := e.index.entries[indexKey{p.name, r.Resource.Group, r.resource(), r.Operation}]; found != nil {
+		return found
+	}
+	if r.Door != DoorAdmission && (r.Operation == "CREATE" || r.Operation == "UPDATE") && !workload.Carries(r.Kind.Group, r.Kind.Kind) {
+		return e.index.workloads[p.name]
+	}
+	return nil
+}
+
+// Matches says whether any policy of any profile is about a resource and
+// operation. It costs one map lookup per profile and never looks at the object.
+func (e *Engine) Matches(r *Request) bool {
+	for name := range e.profiles {
+		if len(e.index.entries[indexKey{name, r.Resource.Group, r.resource(), r.Operation}]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Interests are all pairs of resource and operation that policies match at the
+// admission door, sorted.
+func (e *Engine) Interests() []Interest {
+	found := map[groupResource]map[string]*Interest{}
+	for key, instances := range e.index.entries {
+		for _, i := range instances {
+			if !i.policy.at(DoorAdmission) {
+				continue
+			}
+			resource := groupResource{key.group, key.resource}
+			if found[resource] == nil {
+				found[resource] = map[string]*Interest{}
+			}
+			interest := found[resource][key.operation]
+			if interest == nil {
+				interest = &Interest{Group: key.group, Resource: key.resource, Operation: key.operation}
+				found[resource][key.operation] = interest
+			}
+			interest.Mutates = interest.Mutates || i.policy.has(EffectPatch)
+			interest.Validates = interest.Validates || i.policy.has(EffectDeny) || i.policy.has(EffectWarn)
+			interest.FailClosed = interest.FailClosed || (i.Enforcement == EnforceDeny && i.FailMode == FailClosed)
+		}
+	}
+	var interests []Interest
+	for _, operations := range found {
+		for _, interest := range operations {
+			interests = append(interests, *interest)
+		}
+	}
+	slices.SortFunc(interests, compareInterests)
+	return interests
+}

@@ -1,0 +1,496 @@
+package policies
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission/patch"
+	"github.com/portcullis-dev/portcullis/admission/workload"
+)
+
+// Result is what a bundle says of a request. It holds facts about the judgement;
+// what they add up to is decided by the admission package.
+type Result struct {
+	// Profile is the name of the profile that applied.
+	Profile string
+	// Matched counts the instances that were evaluated.
+	Matched   int
+	Findings  []Finding
+	Faults    []Fault
+	Undecided []Undecided
+	// Patches are what the patch rules ask for, not yet merged.
+	Patches []patch.Edit
+}
+
+// Needs says which facts the policies that match a request can read. It does not
+// look at the object.
+func (e *Engine) Needs(r *Request, phase Phase) Needs {
+	var needs Needs
+	needNamespace := func() {
+		needs.Namespace = r.namespace()
+	}
+	if e.bundle.Manifest.ProfileLabel != "" && r.Profile == "" {
+		needNamespace()
+	}
+	for _, p := range e.possibleProfiles(r) {
+		for _, i := range e.candidates(p, r) {
+			if !i.concerns(r, phase) {
+				continue
+			}
+			if i.readsNamespace(phase) {
+				needNamespace()
+			}
+			for _, read := range i.readsFor(r) {
+				if !slices.Contains(needs.Reads, read) {
+					needs.Reads = append(needs.Reads, read)
+				}
+			}
+		}
+	}
+	return needs
+}
+
+// possibleProfiles are the profiles that may apply: one, unless a label decides.
+func (e *Engine) possibleProfiles(r *Request) []*profile {
+	if e.bundle.Manifest.ProfileLabel != "" && r.Profile == "" && r.namespace() != "" {
+		var all []*profile
+		for _, name := range sortedKeys(e.profiles) {
+			all = append(all, e.profiles[name])
+		}
+		return all
+	}
+	p, err := e.profileFor(r, nil)
+	if err != nil {
+		return nil // Evaluate reports it
+	}
+	return []*profile{p}
+}
+
+// concerns decides from the request alone.
+func (i *instance) concerns(r *Request, phase Phase) bool {
+	return i.policy.at(r.Door) &&
+		slices.ContainsFunc(phase.effects(), i.policy.has) &&
+		i.match.matchesRequest(r)
+}
+
+func (i *instance) readsNamespace(phase Phase) bool {
+	if i.match != nil && i.match.namespaceSelector != nil {
+		return true
+	}
+	for _, effect := range phase.effects() {
+		if reads := i.unit.reads[effect]; reads != nil && reads.fields["namespace"] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (i *instance) readsFor(r *Request) []Read {
+	var reads []Read
+	for _, declared := range i.policy.Reads {
+		read := Read{Group: declared.Group, Resource: declared.Resource}
+		if declared.Scope == "namespace" {
+			read.Namespace = r.namespace()
+		}
+		reads = append(reads, read)
+	}
+	return reads
+}
+
+// Evaluate judges a request. It reads nothing but its arguments, and now (cut to
+// the minute) is the only clock. It returns before the deadline of ctx plus a few
+// milliseconds; what could not be evaluated by then is a fault.
+func (e *Engine) Evaluate(ctx context.Context, r *Request, facts *Facts, now time.Time, phase Phase) Result {
+	j := &judgement{engine: e, request: r, facts: facts, now: now.UTC().Truncate(time.Minute), phase: phase}
+	j.judge(ctx)
+	j.finish()
+	return j.result
+}
+
+// judgement is one run of Evaluate.
+type judgement struct {
+	engine  *Engine
+	request *Request
+	facts   *Facts
+	now     time.Time
+	phase   Phase
+	result  Result
+}
+
+func (j *judgement) judge(ctx context.Context) {
+	selected, ok := j.selectInstances()
+	if !ok || len(selected) == 0 {
+		return
+	}
+	p, err := j.engine.plan(j.phase, selected)
+	if err != nil {
+		j.fault(nil, FaultError, err.Error())
+		return
+	}
+	workloads, ok := j.workloads(ctx, p)
+	if !ok {
+		return
+	}
+	if len(workloads) == 0 {
+		j.judgeWorkload(ctx, p, nil)
+		return
+	}
+	for n := range workloads {
+		j.judgeWorkload(ctx, p, &workloads[n])
+	}
+}
+
+// selectInstances finds the instances to evaluate; ok is false when that alone
+// failed.
+func (j *judgement) selectInstances() (selected []*instance, ok bool) {
+	e, r := j.engine, j.request
+	if e.bundle.Manifest.ProfileLabel != "" && r.Profile == "" && r.namespace() != "" && j.facts.Namespace == nil {
+		j.missing(nil, "the labels of namespace "+r.namespace()+", which name its profile: "+j.facts.NamespaceMissing)
+		return nil, false
+	}
+	p, err := e.profileFor(r, j.facts.Namespace)
+	if err != nil {
+		j.fault(nil, FaultFacts, err.Error())
+		return nil, false
+	}
+	j.result.Profile = p.name
+	var labels objectLabels
+	for _, i := range e.candidates(p, r) {
+		if !i.concerns(r, j.phase) {
+			continue
+		}
+		if i.readsNamespace(j.phase) && r.namespace() != "" && j.facts.Namespace == nil {
+			j.missing(i, "the labels of namespace "+r.namespace()+": "+j.facts.NamespaceMissing)
+			continue
+		}
+		if i.match.selects() {
+			if err := labels.read(r); err != nil {
+				j.fault(i, FaultInput, err.Error())
+				continue
+			}
+			if !i.match.matchesNamespace(j.facts.Namespace) || !i.match.matchesObject(labels.now, labels.old) {
+				continue
+			}
+		}
+		selected = append(selected, i)
+	}
+	j.result.Matched = len(selected)
+	return selected, true
+}
+
+// workloads extracts the normal forms, if anybody reads one.
+func (j *judgement) workloads(ctx context.Context, p *plan) ([]workload.Workload, bool) {
+	if p.workload == nil && p.images == nil || len(j.request.Object) == 0 {
+		return nil, true
+	}
+	found, err := extract(j.request, j.request.Object)
+	if err != nil {
+		for _, i := range p.instances {
+			if i.readsWorkload() {
+				j.fault(i.instance, FaultInput, err.Error())
+			}
+		}
+		// Policies that do not look at the pod are judged all the same.
+		return nil, j.keepOnly(ctx, p, func(i *planned) bool { return !i.readsWorkload() })
+	}
+	return found, true
+}
+
+// keepOnly evaluates a part of the plan without a workload and reports false, so
+// that the caller is done.
+func (j *judgement) keepOnly(ctx context.Context, p *plan, keep func(*planned) bool) bool {
+	var rest []*instance
+	for _, i := range p.instances {
+		if keep(i) {
+			rest = append(rest, i.instance)
+		}
+	}
+	if len(rest) > 0 {
+		smaller, err := j.engine.plan(j.phase, rest)
+		if err != nil {
+			j.fault(nil, FaultError, err.Error())
+			return false
+		}
+		j.judgeWorkload(ctx, smaller, nil)
+	}
+	return false
+}
+
+// extract gives the normal forms of an object of the request's kind. Pods under
+// other resources (a Pod in pods/eviction is none) are not workloads; at the gate
+// and in audits unknown kinds are searched for pod specs.
+func extract(r *Request, raw []byte) ([]workload.Workload, error) {
+	if r.SubResource != "" && !slices.Contains(podResources, r.resource()) {
+		return nil, nil
+	}
+	found, err := workload.Extract(r.Kind, raw)
+	if err != nil || len(found) > 0 || r.Door == DoorAdmission || workload.Carries(r.Kind.Group, r.Kind.Kind) {
+		return found, err
+	}
+	return found, nil // SEARCH
+}
+
+// judgeWorkload evaluates the plan for one workload, nil where the object has none.
+func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Workload) {
+	in, err := p.newInput(j.request, w, j.facts, j.now)
+	if err != nil {
+		for _, i := range p.instances {
+			j.fault(i.instance, FaultInput, err.Error())
+		}
+		return
+	}
+	skip := j.skipped(p, w, in)
+	if len(skip) == len(p.instances) {
+		return
+	}
+	result, err := j.engine.run(ctx, p, in)
+	if err != nil {
+		j.oneByOne(ctx, p, w, skip)
+		return
+	}
+	for n, i := range p.instances {
+		if !skip[n] {
+			j.collect(i, w, result)
+		}
+	}
+}
+
+// skipped are the instances of a plan that need no evaluation for this workload:
+// those about workloads where there is none, those whose outcome an unresolved
+// field leaves open, and those that an update does not concern.
+func (j *judgement) skipped(p *plan, w *workload.Workload, in *input) map[int]bool {
+	skip := map[int]bool{}
+	var old *input
+	if j.request.Operation == "UPDATE" && len(j.request.OldObject) > 0 {
+		old = j.oldInput(p, w)
+	}
+	for n, i := range p.instances {
+		switch {
+		case i.policy.Subject.Workload != "" && w == nil:
+			skip[n] = true
+		case w != nil && len(w.Unresolved) > 0 && j.unresolved(i, w):
+			skip[n] = true
+		case old != nil && i.readsObject() && i.reads.fields["oldObject"] == nil && !changed(i.reads, in, old):
+			// Nothing that this policy reads of the object has changed: an object that
+			// was admitted is not denied again for a finalizer, a label or a scale.
+			skip[n] = true
+		}
+	}
+	return skip
+}
+
+// readsObject says whether the policy reads anything of the object at all.
+func (p *planned) readsObject() bool {
+	return p.readsWorkload() || p.reads.fields["object"] != nil
+}
+
+// oldInput is the input that the old object would give, nil when it cannot be
+// compared (then everything counts as changed).
+func (j *judgement) oldInput(p *plan, w *workload.Workload) *input {
+	old := *j.request
+	old.Object, old.OldObject = j.request.OldObject, nil
+	var before *workload.Workload
+	if w != nil {
+		found, err := extract(&old, old.Object)
+		if err != nil {
+			return nil
+		}
+		at := slices.IndexFunc(found, func(o workload.Workload) bool { return o.Path == w.Path })
+		if at < 0 {
+			return nil
+		}
+		before = &found[at]
+	}
+	in, err := p.newInput(&old, before, j.facts, j.now)
+	if err != nil {
+		return nil
+	}
+	return in
+}
+
+// unresolved reports a policy that reads what the manifest leaves open.
+func (j *judgement) unresolved(i *planned, w *workload.Workload) bool {
+	for _, open := range w.Unresolved {
+		path := relativePath(open.Path, w.Path)
+		reads := i.reads.fields["workload"]
+		image := len(path) > 0 && path[len(path)-1] == "image"
+		if (reads != nil && (reads.touches(path) || image && reads.field("images") != nil)) || image && i.reads.fields["images"] != nil {
+			j.unknown(i.instance, fmt.Sprintf("%s is %s: %s", open.Path, open.Expression, open.Reason), open.Path)
+			return true
+		}
+	}
+	return false
+}
+
+// relativePath gives the segments of a manifest path below a pod spec, "" for list
+// indices. It splits as much of the path syntax as paths of pod specs need.
+func relativePath(path, below string) []string {
+	path = strings.TrimPrefix(strings.TrimPrefix(path, below), ".")
+	var segments []string
+	for _, segment := range strings.FieldsFunc(strings.ReplaceAll(path, "[", ".["), func(r rune) bool { return r == '.' }) {
+		if strings.HasPrefix(segment, "[") {
+			segment = ""
+		}
+		segments = append(segments, segment)
+	}
+	return segments
+}
+
+// oneByOne evaluates each policy on its own after the query for all of them has
+// failed, so that a fault costs the policy that causes it and no other. Each gets
+// its share of the time that is left.
+func (j *judgement) oneByOne(ctx context.Context, p *plan, w *workload.Workload, skip map[int]bool) {
+	for n, i := range p.instances {
+		if skip[n] {
+			continue
+		}
+		alone, err := j.engine.single(p, i.instance)
+		if err != nil {
+			j.fault(i.instance, FaultError, err.Error())
+			continue
+		}
+		in, err := alone.newInput(j.request, w, j.facts, j.now)
+		if err != nil {
+			j.fault(i.instance, FaultInput, err.Error())
+			continue
+		}
+		share, cancel := shareOf(ctx, len(p.instances)-n)
+		result, err := j.engine.run(share, alone, in)
+		cancel()
+		if err != nil {
+			j.fault(i.instance, faultKind(err), err.Error())
+			continue
+		}
+		j.collect(alone.instances[0], w, result)
+	}
+}
+
+// shareOf gives an equal share of the time left to each of n.
+func shareOf(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithTimeout(ctx, defaultShare)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(n))
+}
+
+// defaultShare bounds a single policy where the caller set no deadline.
+const defaultShare = 2 * time.Second
+
+// collect takes an instance's results out of a query's result.
+func (j *judgement) collect(i *planned, w *workload.Workload, result resultSet) {
+	var findings []Finding
+	for _, rule := range i.results {
+		term := result[rule.variable]
+		if rule.effect == EffectPatch {
+			patches, err := decodePatches(i.Name, term)
+			if err != nil {
+				j.fault(i.instance, FaultError, err.Error())
+			}
+			j.result.Patches = append(j.result.Patches, patches...)
+			continue
+		}
+		decoded, err := decodeFindings(i.instance, rule.effect, term)
+		if err != nil {
+			j.fault(i.instance, FaultError, err.Error())
+		}
+		findings = append(findings, decoded...)
+	}
+	for n := range findings {
+		j.except(w, &findings[n])
+	}
+	if !j.partial(i.instance, len(findings) > 0) {
+		j.result.Findings = append(j.result.Findings, findings...)
+	}
+}
+
+func (j *judgement) except(w *workload.Workload, finding *Finding) {
+	for n := range j.engine.bundle.Exceptions {
+		if e := &j.engine.bundle.Exceptions[n]; e.covers(j.request, w, finding, j.now) {
+			finding.ExceptedBy = e.Name
+			return
+		}
+	}
+}
+
+// partial handles a policy some of whose reads are incomplete: it is undecided
+// unless what is missing could not change the outcome.
+func (j *judgement) partial(i *instance, found bool) bool {
+	for n, read := range i.readsFor(j.request) {
+		reason, incomplete := j.facts.Partial[read]
+		if !incomplete {
+			continue
+		}
+		switch i.policy.Reads[n].More {
+		case "allows":
+			if !found {
+				continue
+			}
+		case "denies":
+			if found {
+				continue
+			}
+		}
+		what := read.Resource
+		if read.Group != "" {
+			what += "." + read.Group
+		}
+		j.missing(i, fmt.Sprintf("%s in %s: %s", what, scopeName(read), reason))
+		return true
+	}
+	return false
+}
+
+func scopeName(read Read) string {
+	if read.Namespace == "" {
+		return "the cluster"
+	}
+	return "namespace " + read.Namespace
+}
+
+// missing reports facts that are not available.
+func (j *judgement) missing(i *instance, what string) {
+	j.unknownOr(i, FaultFacts, "cannot know "+what, "")
+}
+
+// unknown reports a field that is left open.
+func (j *judgement) unknown(i *instance, why, path string) { j.unknownOr(i, FaultInput, why, path) }
+
+// unknownOr reports what cannot be known: undecided at the gate, a fault where
+// something runs.
+func (j *judgement) unknownOr(i *instance, kind FaultKind, why, path string) {
+	if j.request.Door != DoorGate {
+		j.fault(i, kind, why)
+		return
+	}
+	undecided := Undecided{Reason: why, Path: path}
+	if i != nil {
+		undecided.Policy, undecided.Enforcement = i.policy.ID, i.Enforcement
+	}
+	j.result.Undecided = append(j.result.Undecided, undecided)
+}
+
+func (j *judgement) fault(i *instance, kind FaultKind, message string) {
+	fault := Fault{Kind: kind, Message: message}
+	if i != nil {
+		fault.Policy, fault.FailMode, fault.Enforcement = i.policy.ID, i.FailMode, i.Enforcement
+	}
+	j.result.Faults = append(j.result.Faults, fault)
+}
+
+// finish sorts everything and drops what several pod templates of one object gave
+// twice: the same input always gives the same bytes.
+func (j *judgement) finish() {
+	slices.SortStableFunc(j.result.Findings, compareFindings)
+	j.result.Findings = slices.CompactFunc(j.result.Findings, func(a, b Finding) bool {
+		return compareFindings(a, b) == 0 && a.ExceptedBy == b.ExceptedBy
+	})
+	slices.SortFunc(j.result.Faults, compareFaults)
+	j.result.Faults = slices.Compact(j.result.Faults)
+	slices.SortFunc(j.result.Undecided, compareUndecided)
+	j.result.Undecided = slices.Compact(j.result.Undecided)
+	slices.SortStableFunc(j.result.Patches, comparePatches)
+}

@@ -1,0 +1,131 @@
+package policies
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission/workload"
+	"sigs.k8s.io/yaml"
+)
+
+// Exception waives findings of one policy for some objects until it expires. It
+// lives in the bundle, signed and reviewed like the policies; nothing a tenant can
+// create in the cluster is an exception (CVE-2024-48921).
+//
+// Exceptions do not add up: a finding is waived by one exception that covers it
+// whole, or not at all (GHSA-gg4x-fgg2-h9w9). Faults are never waived.
+type Exception struct {
+	APIVersion string            `json:"apiVersion"`
+	Kind       string            `json:"kind"` // "Exception"
+	Name       string            `json:"name"`
+	Policy     string            `json:"policy"`
+	Selector   ExceptionSelector `json:"selector"`
+	Reason     string            `json:"reason"`
+	Owner      string            `json:"owner"`
+	// Expires is RFC 3339, a date (its first instant in UTC) or a time. From then on
+	// the exception waives nothing.
+	Expires string `json:"expires"`
+
+	expires                  time.Time
+	namespaces, names, kinds globs
+	containers               globs
+}
+
+// ExceptionSelector says what an exception covers. Namespaces (or ClusterScoped)
+// is required; all that is given must match; strings are globs.
+type ExceptionSelector struct {
+	Namespaces    []string `json:"namespaces,omitempty"`
+	ClusterScoped bool     `json:"clusterScoped,omitempty"`
+	Kinds         []string `json:"kinds,omitempty"`
+	Names         []string `json:"names,omitempty"`
+	// Containers limits it to findings about these containers; findings about the
+	// pod as a whole are then not waived.
+	Containers []string `json:"containers,omitempty"`
+}
+
+func parseException(content []byte) (Exception, error) {
+	var e Exception
+	if err := yaml.UnmarshalStrict(content, &e); err != nil {
+		return e, fmt.Errorf("reading the exception: %w", err)
+	}
+	var problems []error
+	report := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if e.APIVersion != APIVersion || e.Kind != "Exception" {
+		report("apiVersion and kind are %q, %q: want %q, %q", e.APIVersion, e.Kind, APIVersion, "Exception")
+	}
+	for field, value := range map[string]string{"name": e.Name, "policy": e.Policy, "reason": e.Reason, "owner": e.Owner, "expires": e.Expires} {
+		if strings.TrimSpace(value) == "" {
+			report("%s is required", field)
+		}
+	}
+	if len(e.Selector.Namespaces) == 0 && !e.Selector.ClusterScoped {
+		report("selector: give namespaces, or clusterScoped: true")
+	}
+	var err error
+	if e.expires, err = parseExpiry(e.Expires); err != nil {
+		report("expires: %w", err)
+	}
+	for field, compile := range map[string]struct {
+		patterns []string
+		into     *globs
+	}{
+		"namespaces": {e.Selector.Namespaces, &e.namespaces},
+		"kinds":      {e.Selector.Kinds, &e.kinds},
+		"names":      {e.Selector.Names, &e.names},
+		"containers": {e.Selector.Containers, &e.containers},
+	} {
+		if *compile.into, err = compileGlobs(compile.patterns); err != nil {
+			report("selector.%s: %w", field, err)
+		}
+	}
+	if len(problems) > 0 {
+		return e, fmt.Errorf("exception %q: %w", e.Name, errors.Join(problems...))
+	}
+	return e, nil
+}
+
+func parseExpiry(text string) (time.Time, error) {
+	if t, err := time.Parse(time.DateOnly, text); err == nil {
+		return t, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, fmt.Errorf("%q is neither a date like 2027-01-31 nor an RFC 3339 time", text)
+	}
+	return t, nil
+}
+
+// covers says whether the exception waives a finding about a request at a time.
+func (e *Exception) covers(r *Request, w *workload.Workload, finding *Finding, now time.Time) bool {
+	if e.Policy != finding.Policy || !now.Before(e.expires) {
+		return false
+	}
+	namespace := r.namespace()
+	if namespace == "" && !e.Selector.ClusterScoped || namespace != "" && !e.namespaces.match(namespace) {
+		return false
+	}
+	if e.kinds != nil && !e.kinds.match(r.Kind.Kind) {
+		return false
+	}
+	// generateName leaves the name to the API server: only a selector without names
+	// can cover such a request.
+	if e.names != nil && (r.Name == "" || !e.names.match(r.Name)) {
+		return false
+	}
+	return e.containers == nil || e.coversContainer(w, finding.Path)
+}
+
+func (e *Exception) coversContainer(w *workload.Workload, path string) bool {
+	if w == nil {
+		return false
+	}
+	for i := range w.Containers {
+		container := &w.Containers[i]
+		if path == container.Path || strings.HasPrefix(path, container.Path+".") {
+			return e.containers.match(container.Name)
+		}
+	}
+	return false
+}

@@ -1,0 +1,23 @@
+package policies
+
+import "fmt"
+
+// Only is a bundle of a single policy of b, enforced, with the given parameters
+// and without exceptions. It serves samples and tests of the policy.
+func (b *Bundle) Only(id string, parameters map[string]any) (*Bundle, error) {
+	policy, ok := b.Policies[id]
+	if !ok {
+		return nil, fmt.Errorf("there is no policy %q in bundle %s", id, b.Manifest.Name)
+	}
+	return &Bundle{
+		Manifest: Manifest{
+			APIVersion: APIVersion, Kind: "Bundle", Name: b.Manifest.Name, Serial: b.Manifest.Serial,
+			Policies:       []Instance{{Policy: id, Parameters: parameters}},
+			DefaultProfile: noProfile,
+		},
+		Policies:  map[string]*Policy{id: policy},
+		Digest:    b.Digest,
+		libraries: b.libraries,
+		data:      b.data,
+	}, nil
+}

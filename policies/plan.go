@@ -1,0 +1,199 @@
+package policies
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/portcullis-dev/portcullis/admission/workload"
+)
+
+// Phase says which rules are evaluated.
+type Phase string
+
+// The phases of a request at the API server: patches first, then validation of
+// the object as patched by everybody.
+const (
+	PhaseMutate   Phase = "mutate"
+	PhaseValidate Phase = "validate"
+)
+
+func (p Phase) effects() []Effect {
+	if p == PhaseMutate {
+		return []Effect{EffectPatch}
+	}
+	return []Effect{EffectDeny, EffectWarn}
+}
+
+// planKey identifies a plan: a phase and the numbers of the instances in it.
+type planKey struct {
+	phase     Phase
+	instances string
+}
+
+// maxPlans bounds the plans kept. There are as many as there are different sets of
+// matching instances, a few dozen unless selectors are used heavily.
+const maxPlans = 1024
+
+// plan is everything prepared for judging with one set of instances: one query for
+// all of them, and how to build just the input they read.
+type plan struct {
+	phase     Phase
+	instances []*planned
+	query     ast.Body
+	reads     *readSet // of all instances
+	// sections encode the parts of the input that come from Go values; nil for a
+	// part nobody reads.
+	request, subject, workload, images, namespace, now encoder
+}
+
+// planned is one instance in a plan.
+type planned struct {
+	*instance
+	results []ruleResult
+	reads   *readSet
+}
+
+// ruleResult is the variable of the query that holds a rule's results.
+type ruleResult struct {
+	effect   Effect
+	variable ast.Var
+}
+
+// workloadReads says whether the normal form matters to the instance.
+func (p *planned) readsWorkload() bool {
+	return p.reads.fields["workload"] != nil || p.reads.fields["images"] != nil
+}
+
+// plan gives the plan for a set of instances, from the cache if it can.
+func (e *Engine) plan(phase Phase, instances []*instance) (*plan, error) {
+	key := planKey{phase, numbers(instances)}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p, ok := e.plans[key]; ok {
+		return p, nil
+	}
+	p, err := newPlan(e.compiler, phase, instances)
+	if err != nil {
+		return nil, err
+	}
+	if len(e.plans) >= maxPlans {
+		for old := range e.plans { // any: the order of a map is random
+			delete(e.plans, old)
+			break
+		}
+	}
+	e.plans[key] = p
+	return p, nil
+}
+
+func numbers(instances []*instance) string {
+	text := make([]byte, 0, 4*len(instances))
+	for _, i := range instances {
+		text = strconv.AppendInt(text, int64(i.number), 36)
+		text = append(text, ',')
+	}
+	return string(text)
+}
+
+func newPlan(compiler *ast.Compiler, phase Phase, instances []*instance) (*plan, error) {
+	p := &plan{phase: phase, reads: &readSet{}}
+	variables := map[string]ast.Var{} // units that instances share are evaluated once
+	for _, i := range instances {
+		in := &planned{instance: i, reads: &readSet{}}
+		for _, effect := range phase.effects() {
+			if !i.policy.has(effect) {
+				continue
+			}
+			ref := i.unit.ruleRef(effect)
+			name := ref.String()
+			if _, ok := variables[name]; !ok {
+				variables[name] = ast.Var("x" + strconv.Itoa(len(variables)))
+				p.query = append(p.query, ast.Equality.Expr(ast.NewTerm(variables[name]), ast.NewTerm(ref)))
+			}
+			in.results = append(in.results, ruleResult{effect, variables[name]})
+			in.reads.merge(i.unit.reads[effect])
+		}
+		p.reads.merge(in.reads)
+		p.instances = append(p.instances, in)
+	}
+	if len(p.query) > 0 {
+		for n, expr := range p.query {
+			expr.Index = n
+		}
+		compiled, err := compiler.QueryCompiler().Compile(p.query)
+		if err != nil {
+			return nil, fmt.Errorf("compiling the query for %d policies: %w", len(instances), err)
+		}
+		p.query = compiled
+	}
+	section := func(t reflect.Type, name string) encoder { return newEncoder(t, p.reads.fields[name]) }
+	p.request = section(reflect.TypeFor[requestShape](), "request")
+	p.subject = section(reflect.TypeFor[subjectShape](), "subject")
+	p.workload = section(reflect.TypeFor[workload.Workload](), "workload")
+	p.images = section(reflect.TypeFor[[]workload.Image](), "images")
+	p.namespace = section(reflect.TypeFor[Namespace](), "namespace")
+	p.now = section(reflect.TypeFor[string](), "now")
+	return p, nil
+}
+
+// single is a plan of one of the plan's instances alone.
+func (e *Engine) single(p *plan, i *instance) (*plan, error) {
+	return e.plan(p.phase, []*instance{i})
+}
+
+// run evaluates the plan's query once. A panic in the evaluator or in one of its
+// built-ins is an error like any other.
+func (e *Engine) run(ctx context.Context, p *plan, in *input) (result topdown.QueryResult, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &panicError{fmt.Sprint(r)}
+		}
+	}()
+	cancel := topdown.NewCancel()
+	stop := context.AfterFunc(ctx, cancel.Cancel)
+	defer stop()
+	if ctx.Err() != nil {
+		cancel.Cancel()
+	}
+	err = topdown.NewQuery(p.query).
+		WithCompiler(e.compiler).
+		WithStore(e.store).
+		WithTransaction(e.txn).
+		WithInput(in.term).
+		WithCancel(cancel).
+		WithTime(in.now).
+		WithStrictBuiltinErrors(true).
+		Iter(ctx, func(r topdown.QueryResult) error {
+			result = r
+			return nil
+		})
+	return result, err
+}
+
+// panicError is a panic of the evaluator.
+type panicError struct{ value string }
+
+func (e *panicError) Error() string { return "the evaluator panicked: " + e.value }
+
+// faultKind classifies an error of the evaluator.
+func faultKind(err error) FaultKind {
+	var panicked *panicError
+	switch {
+	case topdown.IsCancel(err), strings.Contains(err.Error(), context.DeadlineExceeded.Error()):
+		return FaultDeadline
+	case asPanic(err, &panicked):
+		return FaultPanic
+	}
+	return FaultError
+}
+
+func asPanic(err error, target **panicError) bool {
+	p, ok := err.(*panicError) //nolint:errorlint // made and returned by run alone
+	*target = p
+	return ok
+}

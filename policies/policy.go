@@ -1,0 +1,313 @@
+package policies
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// Policy is one policy as written: its rules and what its metadata says of them.
+type Policy struct {
+	// ID is "<group>/<policy>", from the package's last two segments.
+	ID string
+	// File is where it stands in the bundle.
+	File string
+	Metadata
+	// Effects are the rules it has, sorted.
+	Effects []Effect
+
+	module *ast.Module
+	schema *jsonschema.Schema
+}
+
+// Metadata is what the annotations of a policy say (docs/policies.md).
+type Metadata struct {
+	Title       string   `json:"title"`
+	Description string   `json:"description"`
+	Related     []string `json:"related,omitempty"`
+
+	Severity    string              `json:"severity"`
+	Subject     Matching            `json:"match"`
+	Remediation string              `json:"remediation"`
+	Controls    map[string][]string `json:"controls,omitempty"`
+	Doors       []Door              `json:"doors,omitempty"`
+	Reads       []ReadDeclaration   `json:"reads,omitempty"`
+	// Parameters is a JSON schema of type object, "" for a policy without any.
+	Parameters map[string]any `json:"parameters,omitempty"`
+	// Fix is "none" where no change of the manifest can help, for FixReason.
+	Fix       string `json:"fix,omitempty"`
+	FixReason string `json:"fixReason,omitempty"`
+}
+
+// Matching says what requests a policy is about.
+type Matching struct {
+	// Workload is "any" (pods and every pod template) or "pods"; "" with Resources.
+	Workload   string          `json:"workload,omitempty"`
+	Resources  []GroupResource `json:"resources,omitempty"`
+	Operations []string        `json:"operations,omitempty"` // CREATE and UPDATE by default
+}
+
+// GroupResource names resources of one API group, with subresources as "pods/exec".
+type GroupResource struct {
+	Group     string   `json:"group"`
+	Resources []string `json:"resources"`
+}
+
+// ReadDeclaration declares that a policy reads other cluster objects.
+type ReadDeclaration struct {
+	Group    string `json:"group"`
+	Resource string `json:"resource"`
+	Scope    string `json:"scope"` // "namespace" or "cluster"
+	// More says what further objects can do: "allows" when they can only remove
+	// findings, "denies" when they can only add some, "" when either.
+	More string `json:"more,omitempty"`
+}
+
+var (
+	severities = []string{"critical", "high", "medium", "low"}
+	operations = []string{"CREATE", "UPDATE", "DELETE", "CONNECT"}
+	effects    = []Effect{EffectDeny, EffectWarn, EffectPatch}
+)
+
+const (
+	packageRoot    = "portcullis"
+	libraryPackage = "lib"
+)
+
+func parseModule(name, content string) (*ast.Module, error) {
+	module, err := ast.ParseModuleWithOpts(name, content, ast.ParserOptions{
+		RegoVersion:       ast.RegoV1,
+		ProcessAnnotation: true,
+		Capabilities:      sandbox(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("parsing Rego: %w", err)
+	}
+	if module == nil {
+		return nil, errors.New("the file holds no Rego: it needs a package and rules")
+	}
+	return module, nil
+}
+
+// packageSegments gives the package path without data: portcullis, pods, privileged.
+func packageSegments(module *ast.Module) []string {
+	var segments []string
+	for _, term := range module.Package.Path[1:] {
+		segment, _ := term.Value.(ast.String)
+		segments = append(segments, string(segment))
+	}
+	return segments
+}
+
+func isLibrary(module *ast.Module) bool {
+	segments := packageSegments(module)
+	return len(segments) >= 3 && segments[0] == packageRoot && segments[1] == libraryPackage
+}
+
+func newPolicy(file string, module *ast.Module) (*Policy, error) {
+	segments := packageSegments(module)
+	if len(segments) != 3 || segments[0] != packageRoot {
+		return nil, fmt.Errorf("package %s: policies live in portcullis.<group>.<policy>, shared code in portcullis.lib.<name>", strings.Join(segments, "."))
+	}
+	policy := &Policy{
+		ID:     strings.ReplaceAll(segments[1]+"/"+segments[2], "_", "-"),
+		File:   file,
+		module: module,
+	}
+	if err := policy.readMetadata(); err != nil {
+		return nil, err
+	}
+	if err := policy.readRules(); err != nil {
+		return nil, err
+	}
+	return policy, nil
+}
+
+func (p *Policy) readMetadata() error {
+	var found *ast.Annotations
+	for _, annotations := range p.module.Annotations {
+		if annotations.Scope == "package" {
+			found = annotations
+		}
+	}
+	if found == nil {
+		return errors.New("the package has no # METADATA: a policy needs title, description, severity, match and remediation")
+	}
+	custom, err := json.Marshal(found.Custom)
+	if err != nil {
+		return fmt.Errorf("reading metadata: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(custom))
+	decoder.DisallowUnknownFields()
+	var fields struct {
+		Severity    string              `json:"severity"`
+		Match       Matching            `json:"match"`
+		Remediation string              `json:"remediation"`
+		Controls    map[string][]string `json:"controls"`
+		Doors       []Door              `json:"doors"`
+		Reads       []ReadDeclaration   `json:"reads"`
+		Parameters  map[string]any      `json:"parameters"`
+		Fix         string              `json:"fix"`
+		FixReason   string              `json:"fixReason"`
+	}
+	if err := decoder.Decode(&fields); err != nil {
+		return fmt.Errorf("reading metadata: custom: %w", err)
+	}
+	p.Metadata = Metadata{
+		Title: found.Title, Description: strings.TrimSpace(found.Description),
+		Severity: fields.Severity, Subject: fields.Match, Remediation: strings.TrimSpace(fields.Remediation),
+		Controls: fields.Controls, Doors: fields.Doors, Reads: fields.Reads,
+		Parameters: fields.Parameters, Fix: fields.Fix, FixReason: fields.FixReason,
+	}
+	for _, related := range found.RelatedResources {
+		p.Related = append(p.Related, related.Ref.String())
+	}
+	if len(p.Subject.Operations) == 0 {
+		p.Subject.Operations = []string{"CREATE", "UPDATE"}
+	}
+	return p.checkMetadata()
+}
+
+func (p *Policy) checkMetadata() error {
+	var problems []error
+	report := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("metadata: "+format, args...))
+	}
+	if p.Title == "" || p.Description == "" || p.Remediation == "" {
+		report("title, description and remediation are required: they are what a refused user reads")
+	}
+	if !slices.Contains(severities, p.Severity) {
+		report("severity %q: use one of %s", p.Severity, strings.Join(severities, ", "))
+	}
+	switch {
+	case p.Subject.Workload != "" && len(p.Subject.Resources) > 0:
+		report("match: give workload or resources, not both")
+	case p.Subject.Workload == "" && len(p.Subject.Resources) == 0:
+		report("match: give workload or resources")
+	case p.Subject.Workload != "" && p.Subject.Workload != "any" && p.Subject.Workload != "pods":
+		report("match: workload %q: use any or pods", p.Subject.Workload)
+	}
+	for _, operation := range p.Subject.Operations {
+		if !slices.Contains(operations, operation) {
+			report("match: operation %q: use one of %s", operation, strings.Join(operations, ", "))
+		}
+	}
+	for _, door := range p.Doors {
+		if !slices.Contains([]Door{DoorGate, DoorAdmission, DoorAudit}, door) {
+			report("door %q: use gate, admission or audit", door)
+		}
+	}
+	for _, read := range p.Reads {
+		if read.Resource == "" || (read.Scope != "namespace" && read.Scope != "cluster") || !slices.Contains([]string{"", "allows", "denies"}, read.More) {
+			report("reads: %+v: resource is required, scope is namespace or cluster, more is allows or denies", read)
+		}
+	}
+	if p.Fix != "" && (p.Fix != "none" || p.FixReason == "") {
+		report("fix: only %q is known, with a fixReason", "none")
+	}
+	if err := p.compileSchema(); err != nil {
+		report("parameters: %w", err)
+	}
+	return errors.Join(problems...)
+}
+
+// compileSchema closes the parameter schema to unknown names and compiles it.
+func (p *Policy) compileSchema() error {
+	if p.Parameters == nil {
+		return nil
+	}
+	if p.Parameters["type"] == nil {
+		p.Parameters["type"] = "object"
+	}
+	if p.Parameters["type"] != "object" {
+		return fmt.Errorf("type is %v: parameters are an object", p.Parameters["type"])
+	}
+	p.Parameters["additionalProperties"] = false
+	// The schema compiler wants its own number type: decode what we hold once more.
+	raw, err := json.Marshal(p.Parameters)
+	if err != nil {
+		return err
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.UseLoader(jsonschema.SchemeURLLoader{}) // no scheme: a schema refers to nothing outside
+	if err := compiler.AddResource("parameters.json", document); err != nil {
+		return err
+	}
+	p.schema, err = compiler.Compile("parameters.json")
+	return err
+}
+
+// parameters gives the values of an instance with defaults filled in.
+func (p *Policy) parameters(given map[string]any) (map[string]any, error) {
+	if p.Parameters == nil {
+		if len(given) > 0 {
+			return nil, fmt.Errorf("the policy takes no parameters, but %s is given", strings.Join(sortedKeys(given), ", "))
+		}
+		return map[string]any{}, nil
+	}
+	values := maps.Clone(given)
+	if values == nil {
+		values = map[string]any{}
+	}
+	properties, _ := p.Parameters["properties"].(map[string]any)
+	for name, property := range properties {
+		if _, set := values[name]; set {
+			continue
+		}
+		schema, _ := property.(map[string]any)
+		value, ok := schema["default"]
+		if !ok {
+			return nil, fmt.Errorf("parameter %q is required: the policy has no default for it", name)
+		}
+		values[name] = value
+	}
+	raw, err := json.Marshal(values)
+	if err != nil {
+		return nil, fmt.Errorf("reading parameters: %w", err)
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("reading parameters: %w", err)
+	}
+	if err := p.schema.Validate(document); err != nil {
+		return nil, fmt.Errorf("parameters do not fit the policy's schema: %w", err)
+	}
+	return values, nil
+}
+
+func (p *Policy) readRules() error {
+	for _, effect := range effects {
+		for _, rule := range p.module.Rules {
+			if string(rule.Head.Name) != string(effect) && rule.Head.Ref().String() != string(effect) {
+				continue
+			}
+			if rule.Head.RuleKind() != ast.MultiValue {
+				return fmt.Errorf("%s: rule %s must be a set: write \"%s contains finding if …\"", rule.Location, effect, effect)
+			}
+			if !slices.Contains(p.Effects, effect) {
+				p.Effects = append(p.Effects, effect)
+			}
+		}
+	}
+	if len(p.Effects) == 0 {
+		return errors.New("the policy has no deny, warn or patch rule")
+	}
+	return nil
+}
+
+// has says whether the policy has a rule of an effect.
+func (p *Policy) has(effect Effect) bool { return slices.Contains(p.Effects, effect) }
+
+// at says whether the policy applies at a door.
+func (p *Policy) at(door Door) bool { return len(p.Doors) == 0 || slices.Contains(p.Doors, door) }

@@ -1,0 +1,345 @@
+package policies
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// readSet is a tree of the input paths a policy can read, derived from the
+// compiled references. It is never too small: what the analysis cannot follow
+// counts as a read of the whole subtree. From it come which facts are gathered,
+// which parts of a request are converted for Rego at all, which policies an
+// unresolved path leaves undecided, and which policies an update cannot concern.
+type readSet struct {
+	whole  bool                // the whole subtree is read
+	fields map[string]*readSet // by key
+	items  *readSet            // any key or index: x[i], some y in x
+}
+
+// field gives the read set below a key, nil when nothing below it is read.
+func (s *readSet) field(name string) *readSet {
+	switch {
+	case s == nil:
+		return nil
+	case s.whole:
+		return s
+	case s.fields[name] == nil:
+		return s.items
+	case s.items == nil:
+		return s.fields[name]
+	}
+	merged := &readSet{}
+	merged.merge(s.fields[name])
+	merged.merge(s.items)
+	return merged
+}
+
+// item gives the read set of the elements of a list, nil when none is read.
+func (s *readSet) item() *readSet {
+	if s == nil || s.whole {
+		return s
+	}
+	return s.items
+}
+
+// at walks down keys; items count as any key.
+func (s *readSet) at(path ...string) *readSet {
+	for _, name := range path {
+		s = s.field(name)
+	}
+	return s
+}
+
+// child gives the node below a step, created when missing.
+func (s *readSet) child(step string, isItem bool) *readSet {
+	if isItem {
+		if s.items == nil {
+			s.items = &readSet{}
+		}
+		return s.items
+	}
+	if s.fields == nil {
+		s.fields = map[string]*readSet{}
+	}
+	if s.fields[step] == nil {
+		s.fields[step] = &readSet{}
+	}
+	return s.fields[step]
+}
+
+func (s *readSet) merge(other *readSet) {
+	if other == nil {
+		return
+	}
+	s.whole = s.whole || other.whole
+	for name, field := range other.fields {
+		s.child(name, false).merge(field)
+	}
+	if other.items != nil {
+		s.child("", true).merge(other.items)
+	}
+}
+
+// close makes every path that is mentioned but not followed further a whole read.
+func (s *readSet) close() {
+	for _, field := range s.fields {
+		field.whole = field.whole || (len(field.fields) == 0 && field.items == nil)
+		field.close()
+	}
+	if s.items != nil {
+		s.items.whole = s.items.whole || (len(s.items.fields) == 0 && s.items.items == nil)
+		s.items.close()
+	}
+}
+
+// step is one segment of an input path.
+type step struct {
+	name string
+	item bool
+}
+
+// analysis derives the read set of the rules reachable from some entry points.
+type analysis struct {
+	compiler *ast.Compiler
+	visited  map[*ast.Rule]bool
+	aliases  map[ast.Var][]step // local variables that stand for an input path
+	reads    *readSet
+	problems []error
+}
+
+// deriveReadSet analyses the rules and all rules they refer to.
+func deriveReadSet(compiler *ast.Compiler, rules []*ast.Rule) (*readSet, error) {
+	a := &analysis{compiler: compiler, visited: map[*ast.Rule]bool{}, reads: &readSet{}}
+	for _, rule := range rules {
+		a.rule(rule)
+	}
+	a.reads.close()
+	return a.reads, errors.Join(a.problems...)
+}
+
+func (a *analysis) rule(rule *ast.Rule) {
+	if a.visited[rule] {
+		return
+	}
+	a.visited[rule] = true
+	outer := a.aliases
+	a.aliases = map[ast.Var][]step{}
+	// An alias may be defined by way of another one: collect until nothing is new.
+	for before := -1; before != len(a.aliases); {
+		before = len(a.aliases)
+		ast.WalkExprs(rule, func(expr *ast.Expr) bool {
+			a.collectAlias(expr)
+			return false
+		})
+	}
+	a.walk(rule)
+	a.aliases = outer
+	for next := rule.Else; next != nil; next = next.Else {
+		a.rule(next)
+	}
+}
+
+// collectAlias notes "x = input.a.b[i]" and the value of "every x in input.a".
+func (a *analysis) collectAlias(expr *ast.Expr) {
+	if every, ok := expr.Terms.(*ast.Every); ok {
+		if path, ok := a.path(every.Domain); ok {
+			if value, ok := every.Value.Value.(ast.Var); ok {
+				a.aliases[value] = append(path[:len(path):len(path)], step{item: true})
+			}
+		}
+		return
+	}
+	variable, ref := aliasOperands(expr)
+	if ref == nil {
+		return
+	}
+	if _, known := a.aliases[variable]; known {
+		return
+	}
+	if path, ok := a.path(ref); ok {
+		a.aliases[variable] = path
+	}
+}
+
+// aliasOperands gives the two sides of "variable = reference", nil for other expressions.
+func aliasOperands(expr *ast.Expr) (ast.Var, *ast.Term) {
+	if !expr.IsEquality() || expr.Negated {
+		return "", nil
+	}
+	left, right := expr.Operand(0), expr.Operand(1)
+	for range 2 {
+		variable, isVar := left.Value.(ast.Var)
+		if _, isRef := right.Value.(ast.Ref); isVar && isRef {
+			return variable, right
+		}
+		left, right = right, left
+	}
+	return "", nil
+}
+
+// path gives the input path a term stands for.
+func (a *analysis) path(term *ast.Term) ([]step, bool) {
+	switch value := term.Value.(type) {
+	case ast.Var:
+		path, ok := a.aliases[value]
+		return path, ok
+	case ast.Ref:
+		var path []step
+		if !value[0].Equal(ast.InputRootDocument) {
+			head, ok := value[0].Value.(ast.Var)
+			if !ok {
+				return nil, false
+			}
+			if path, ok = a.aliases[head]; !ok {
+				return nil, false
+			}
+			path = path[:len(path):len(path)]
+		}
+		for _, segment := range value[1:] {
+			if name, ok := segment.Value.(ast.String); ok {
+				path = append(path, step{name: string(name)})
+			} else {
+				path = append(path, step{item: true})
+			}
+		}
+		return path, true
+	}
+	return nil, false
+}
+
+func (a *analysis) mark(path []step, whole bool) {
+	node := a.reads
+	for _, s := range path {
+		node = node.child(s.name, s.item)
+	}
+	node.whole = node.whole || whole
+}
+
+// walk marks every reference and every use of an alias.
+func (a *analysis) walk(x any) {
+	visitor := ast.NewGenericVisitor(func(node any) bool {
+		switch node := node.(type) {
+		case *ast.Expr:
+			return a.walkAlias(node)
+		case *ast.Every:
+			a.walkEvery(node)
+			return true
+		case ast.Ref:
+			a.walkRef(node)
+			return true
+		case ast.Var:
+			if path, ok := a.aliases[node]; ok {
+				a.mark(path, true) // used as a value: all of it may be read
+			}
+		case *ast.Rule:
+			return node.Else == x // else branches are rules of their own
+		}
+		return false
+	})
+	visitor.Walk(x)
+}
+
+// walkAlias handles the expression that defines an alias: the path exists, but
+// only what is done with the alias says what is read of it.
+func (a *analysis) walkAlias(expr *ast.Expr) bool {
+	variable, ref := aliasOperands(expr)
+	if ref == nil {
+		return false
+	}
+	path, ok := a.path(ref)
+	if !ok || !samePath(path, a.aliases[variable]) {
+		return false
+	}
+	a.mark(path, false)
+	for _, segment := range ref.Value.(ast.Ref)[1:] {
+		a.walk(segment)
+	}
+	return true
+}
+
+func (a *analysis) walkEvery(every *ast.Every) {
+	if path, ok := a.path(every.Domain); ok {
+		a.mark(append(path[:len(path):len(path)], step{item: true}), false)
+	} else {
+		a.walk(every.Domain)
+	}
+	a.walk(every.Body)
+}
+
+func (a *analysis) walkRef(ref ast.Ref) {
+	if len(ref) == 1 && ref[0].Equal(ast.InputRootDocument) {
+		a.problems = append(a.problems, fmt.Errorf("%v: input is used as a whole: name the field that is read (input.object, input.workload …)", ref[0].Location))
+		return
+	}
+	if ref[0].Equal(ast.DefaultRootDocument) {
+		for _, rule := range a.compiler.GetRules(ref) {
+			a.rule(rule)
+		}
+	} else if path, ok := a.path(ast.NewTerm(ref)); ok {
+		if path[0].item {
+			a.problems = append(a.problems, fmt.Errorf("%v: input is read by a computed key: name the field", ref[0].Location))
+			return
+		}
+		a.mark(path, true)
+	}
+	for _, segment := range ref[1:] {
+		a.walk(segment)
+	}
+}
+
+func samePath(a, b []step) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// renamed maps a manifest's field to that of the normal form where they differ.
+var renamed = map[string]string{
+	"initContainers":      "containers",
+	"ephemeralContainers": "containers",
+	"volumeMounts":        "mounts",
+	"volumeDevices":       "mounts",
+	"livenessProbe":       "probes",
+	"readinessProbe":      "probes",
+	"startupProbe":        "probes",
+	"lifecycle":           "hooks",
+	"serviceAccountName":  "serviceAccount",
+	"runtimeClassName":    "runtimeClass",
+	"priorityClassName":   "priorityClass",
+}
+
+// touches says whether a normal form's read set reads what a manifest path, given
+// in segments below the pod spec ("" for a list index), decides.
+func (s *readSet) touches(path []string) bool {
+	if s == nil {
+		return false
+	}
+	for i, name := range path {
+		if s.whole {
+			return true
+		}
+		if name == "image" && i == len(path)-1 && len(path) > 1 {
+			return s.field("image") != nil
+		}
+		if as, ok := renamed[name]; ok {
+			name = as
+		}
+		if name == "" {
+			s = s.item()
+		} else {
+			s = s.field(name)
+		}
+		if s == nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,79 @@
+package policies
+
+import (
+	"encoding/json"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Door says at which door a request is judged.
+type Door string
+
+// The doors. All evaluate the same bundle; they differ in how facts are gathered.
+const (
+	DoorGate      Door = "gate"
+	DoorAdmission Door = "admission"
+	DoorAudit     Door = "audit"
+)
+
+// Request is one change of a cluster to be judged, whatever the door. It has the
+// shape of the request of an AdmissionReview v1 (k8s.io/api/admission/v1).
+type Request struct {
+	Door        Door
+	UID         string
+	Operation   string // CREATE, UPDATE, DELETE, CONNECT
+	Resource    metav1.GroupVersionResource
+	Kind        metav1.GroupVersionKind
+	SubResource string
+	Namespace   string
+	Name        string // empty for generateName and deletecollection
+	DryRun      bool
+	Subject     Subject
+	// Object, OldObject and Options are raw JSON, nil when absent (DELETE has no
+	// Object, CREATE no OldObject). They are never modified.
+	Object, OldObject, Options json.RawMessage
+	// Profile overrides the profile that the bundle assigns to the namespace, "" for
+	// no override.
+	Profile string
+}
+
+// Subject is who asks.
+type Subject struct {
+	Username string
+	UID      string
+	Groups   []string
+	Extra    map[string][]string
+}
+
+// serviceAccountPrefix starts the user name of every service account
+// (k8s.io/apiserver/pkg/authentication/serviceaccount).
+const serviceAccountPrefix = "system:serviceaccount:"
+
+// ServiceAccount splits the user name of a service account; ok is false for
+// everybody else.
+func (s Subject) ServiceAccount() (namespace, name string, ok bool) {
+	rest, ok := strings.CutPrefix(s.Username, serviceAccountPrefix)
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(rest, ":")
+}
+
+// resource is the plural with its subresource: "pods/exec".
+func (r *Request) resource() string {
+	if r.SubResource == "" {
+		return r.Resource.Resource
+	}
+	return r.Resource.Resource + "/" + r.SubResource
+}
+
+// namespace is the namespace whose rules apply. For a Namespace object that is
+// the namespace itself, which the API server names only on some requests
+// (k8s.io/apiserver's namespace matcher makes the same choice).
+func (r *Request) namespace() string {
+	if r.Resource.Group == "" && r.Resource.Resource == "namespaces" && r.Name != "" {
+		return r.Name
+	}
+	return r.Namespace
+}
