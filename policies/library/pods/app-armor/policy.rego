@@ -45,7 +45,7 @@ deny contains forbidden(profile.type, profile.path) if {
 deny contains finding if {
 	some annotation in input.workload.appArmorAnnotations
 	annotation.value != ""
-	not annotated_type(annotation.value) in input.parameters.types
+	not annotation_allowed(annotation.value)
 	finding := {
 		"msg": sprintf("annotation sets AppArmor profile %q for container %q", [annotation.value, annotation.container]),
 		"path": annotation.path,
@@ -59,6 +59,8 @@ forbidden(type, path) := {
 	"path": concat("", [path, ".type"]),
 	"fix": [{"op": "remove", "path": path}],
 }
+
+annotation_allowed(value) if annotated_type(value) in input.parameters.types
 
 annotated_type("runtime/default") := "RuntimeDefault"
 
