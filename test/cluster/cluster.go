@@ -68,6 +68,7 @@ type Cluster struct {
 
 	binary     string
 	options    Options
+	authority  *authority
 	files      files
 	users      map[string]user
 	etcdURL    string
@@ -117,7 +118,7 @@ func (c *Cluster) prepare() error {
 		return err
 	}
 	var err error
-	if c.port, err = freePort(); err != nil {
+	if c.port, err = FreePort(); err != nil {
 		return err
 	}
 	c.URL = fmt.Sprintf("https://127.0.0.1:%d", c.port)
@@ -153,7 +154,7 @@ func (c *Cluster) makeCertificates() error {
 	if err != nil {
 		return err
 	}
-	c.CAFile, c.WebhookClientCAFile = server.file, webhook.file
+	c.authority, c.CAFile, c.WebhookClientCAFile = server, server.file, webhook.file
 	if c.files.serving, err = server.issue(dir, "apiserver", pkix.Name{CommonName: "kube-apiserver"}, "kubernetes.default.svc"); err != nil {
 		return err
 	}
@@ -163,6 +164,13 @@ func (c *Cluster) makeCertificates() error {
 	c.WebhookClientCertFile, c.WebhookClientKeyFile = c.files.webhookClient.certFile, c.files.webhookClient.keyFile
 	c.files.saPrivateKey, c.files.saPublicKey, err = serviceAccountKeys(dir)
 	return err
+}
+
+// ServingCertificate makes a certificate for a server on 127.0.0.1 that is signed by
+// the authority of CAFile. Its files are named after the server.
+func (c *Cluster) ServingCertificate(server string) (certFile, keyFile string, err error) {
+	made, err := c.authority.issue(c.options.Dir, server, pkix.Name{CommonName: server})
+	return made.certFile, made.keyFile, err
 }
 
 func (c *Cluster) startAll(ctx context.Context) error {

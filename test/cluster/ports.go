@@ -14,8 +14,8 @@ const (
 	highestPort = 30000
 )
 
-// freePort returns a port of 127.0.0.1 that nobody listens on.
-func freePort() (int, error) {
+// FreePort returns a port of 127.0.0.1 that nobody listens on.
+func FreePort() (int, error) {
 	var lastErr error
 	for range 100 {
 		port := lowestPort + rand.IntN(highestPort-lowestPort)
