@@ -103,29 +103,48 @@ type step struct {
 // analysis derives the read set of the rules reachable from some entry points.
 type analysis struct {
 	compiler *ast.Compiler
-	visited  map[*ast.Rule]bool
+	visited  map[visit]bool
 	aliases  map[ast.Var][]step // local variables that stand for an input path
 	reads    *readSet
 	problems []error
 }
 
+// visit is a rule analysed with its arguments standing for certain input paths.
+type visit struct {
+	rule      *ast.Rule
+	arguments string
+}
+
 // deriveReadSet analyses the rules and all rules they refer to.
 func deriveReadSet(compiler *ast.Compiler, rules []*ast.Rule) (*readSet, error) {
-	a := &analysis{compiler: compiler, visited: map[*ast.Rule]bool{}, reads: &readSet{}}
+	a := &analysis{compiler: compiler, visited: map[visit]bool{}, reads: &readSet{}}
 	for _, rule := range rules {
-		a.rule(rule)
+		a.rule(rule, nil)
 	}
 	a.reads.close()
 	return a.reads, errors.Join(a.problems...)
 }
 
-func (a *analysis) rule(rule *ast.Rule) {
-	if a.visited[rule] {
+// rule analyses a rule or function. arguments are the input paths of a call's
+// operands, nil for an operand that is no input path.
+func (a *analysis) rule(rule *ast.Rule, arguments [][]step) {
+	seen := visit{rule, fmt.Sprint(arguments)}
+	if a.visited[seen] {
 		return
 	}
-	a.visited[rule] = true
+	a.visited[seen] = true
 	outer := a.aliases
 	a.aliases = map[ast.Var][]step{}
+	for i, path := range arguments {
+		if path == nil {
+			continue
+		}
+		if parameter, ok := rule.Head.Args[i].Value.(ast.Var); ok {
+			a.aliases[parameter] = path
+		} else {
+			a.mark(path, true) // a pattern: all of it may be looked at
+		}
+	}
 	// An alias may be defined by way of another one: collect until nothing is new.
 	for before := -1; before != len(a.aliases); {
 		before = len(a.aliases)
@@ -134,11 +153,25 @@ func (a *analysis) rule(rule *ast.Rule) {
 			return false
 		})
 	}
-	a.walk(rule)
+	a.walkRule(rule)
 	a.aliases = outer
-	for next := rule.Else; next != nil; next = next.Else {
-		a.rule(next)
+	if rule.Else != nil {
+		a.rule(rule.Else, arguments)
 	}
+}
+
+// walkRule marks what a rule reads in its head and body; its arguments are bound
+// by the caller and its else branch is a rule of its own.
+func (a *analysis) walkRule(rule *ast.Rule) {
+	for _, term := range []*ast.Term{rule.Head.Key, rule.Head.Value} {
+		if term != nil {
+			a.walk(term)
+		}
+	}
+	for _, segment := range rule.Head.Reference[1:] {
+		a.walk(segment)
+	}
+	a.walk(rule.Body)
 }
 
 // collectAlias notes "x = input.a.b[i]" and the value of "every x in input.a".
@@ -222,7 +255,7 @@ func (a *analysis) walk(x any) {
 	visitor := ast.NewGenericVisitor(func(node any) bool {
 		switch node := node.(type) {
 		case *ast.Expr:
-			return a.walkAlias(node)
+			return a.walkAlias(node) || a.walkCall(node)
 		case *ast.Every:
 			a.walkEvery(node)
 			return true
@@ -233,8 +266,6 @@ func (a *analysis) walk(x any) {
 			if path, ok := a.aliases[node]; ok {
 				a.mark(path, true) // used as a value: all of it may be read
 			}
-		case *ast.Rule:
-			return node.Else == x // else branches are rules of their own
 		}
 		return false
 	})
@@ -259,6 +290,36 @@ func (a *analysis) walkAlias(expr *ast.Expr) bool {
 	return true
 }
 
+// walkCall follows a call of a function that is written in Rego, with what its
+// operands stand for.
+func (a *analysis) walkCall(expr *ast.Expr) bool {
+	if !expr.IsCall() {
+		return false
+	}
+	operator := expr.Operator()
+	if !operator[0].Equal(ast.DefaultRootDocument) {
+		return false
+	}
+	rules := a.compiler.GetRules(operator)
+	if len(rules) == 0 {
+		return false
+	}
+	operands := expr.Operands()
+	arguments := make([][]step, len(rules[0].Head.Args))
+	for i, operand := range operands {
+		if path, ok := a.path(operand); ok && i < len(arguments) {
+			a.mark(path, false)
+			arguments[i] = path
+		} else {
+			a.walk(operand)
+		}
+	}
+	for _, rule := range rules {
+		a.rule(rule, arguments)
+	}
+	return true
+}
+
 func (a *analysis) walkEvery(every *ast.Every) {
 	if path, ok := a.path(every.Domain); ok {
 		a.mark(append(path[:len(path):len(path)], step{item: true}), false)
@@ -275,7 +336,7 @@ func (a *analysis) walkRef(ref ast.Ref) {
 	}
 	if ref[0].Equal(ast.DefaultRootDocument) {
 		for _, rule := range a.compiler.GetRules(ref) {
-			a.rule(rule)
+			a.rule(rule, nil)
 		}
 	} else if path, ok := a.path(ast.NewTerm(ref)); ok {
 		if path[0].item {
