@@ -43,6 +43,10 @@ func (b *builder) image(from *placedContainer, to *Container) error {
 		return nil // listed with all other expressions
 	}
 	image, err := ParseImage(from.Image)
+	if err != nil && b.lenient {
+		b.out.Unresolved = append(b.out.Unresolved, Unresolved{path, from.Image, err.Error()})
+		return nil
+	}
 	if err != nil {
 		refused := err.(*ReferenceError)
 		refused.Path = path
@@ -99,7 +103,10 @@ func (b *builder) environment(from *placedContainer, to *Container) {
 }
 
 func (b *builder) envVar(from *envVar, to *EnvVar, c *Container, i int) {
-	*to = EnvVar{Name: from.Name, Path: b.paths.index(c.Path, "env", i)}
+	*to = EnvVar{Name: from.Name, Path: from.path}
+	if to.Path == "" {
+		to.Path = b.paths.index(c.Path, "env", i)
+	}
 	source := from.ValueFrom
 	switch {
 	case source == nil:

@@ -51,8 +51,12 @@ type pod struct {
 	// syntax is that of expressions the kind's controller resolves.
 	syntax syntax
 	// images is true when the kind's controller fills in images that are not given.
-	images     bool
+	images bool
+	// lenient makes what cannot be read Unresolved instead of an error.
+	lenient    bool
 	unresolved []Unresolved
+	// secrets are references in fields that only this kind has.
+	secrets []SecretRef
 }
 
 // placedContainer is a container and its path: parent.field[index], or
@@ -64,10 +68,10 @@ type placedContainer struct {
 	*container
 }
 
-// placedVolume is a volume and its path, parent.volumes[number].
+// placedVolume is a volume and its path, parent.field[number].
 type placedVolume struct {
-	parent string
-	number int
+	parent, field string
+	number        int
 	*volume
 }
 
@@ -98,7 +102,7 @@ func (p *pod) place() {
 	}
 	p.volumes = make([]placedVolume, 0, len(s.Volumes))
 	for i := range s.Volumes {
-		p.volumes = append(p.volumes, placedVolume{p.path, i, &s.Volumes[i]})
+		p.volumes = append(p.volumes, placedVolume{p.path, "volumes", i, &s.Volumes[i]})
 	}
 }
 
@@ -121,6 +125,9 @@ func build(p *pod) (Workload, error) {
 	if err := b.volumesAndTheirSecrets(); err != nil {
 		return Workload{}, err
 	}
+	if err := b.podResources(); err != nil {
+		return Workload{}, err
+	}
 	b.out.Containers = make([]Container, len(p.containers))
 	b.out.Images = slices.Grow(b.out.Images, len(p.containers))
 	for i := range p.containers {
@@ -129,6 +136,7 @@ func build(p *pod) (Workload, error) {
 		}
 	}
 	b.imagePullSecrets()
+	b.out.SecretRefs = append(b.out.SecretRefs, b.secrets...)
 	b.finish()
 	return b.out, nil
 }

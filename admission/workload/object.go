@@ -177,9 +177,9 @@ type container struct {
 }
 
 type securityContext struct {
-	Privileged               bool            `json:"privileged"`
+	Privileged               *bool           `json:"privileged"`
 	AllowPrivilegeEscalation *bool           `json:"allowPrivilegeEscalation"`
-	ReadOnlyRootFilesystem   bool            `json:"readOnlyRootFilesystem"`
+	ReadOnlyRootFilesystem   *bool           `json:"readOnlyRootFilesystem"`
 	RunAsNonRoot             *bool           `json:"runAsNonRoot"`
 	RunAsUser                *int64          `json:"runAsUser"`
 	RunAsGroup               *int64          `json:"runAsGroup"`
@@ -206,6 +206,7 @@ type envVar struct {
 	Name      string     `json:"name"`
 	Value     string     `json:"value"`
 	ValueFrom *envSource `json:"valueFrom"`
+	path      string     // where it does not lie in the container's env
 }
 
 type envSource struct {

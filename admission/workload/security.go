@@ -89,9 +89,9 @@ func (b *builder) effective(c *placedContainer) SecurityContext {
 func (b *builder) override(out *SecurityContext, c *placedContainer) {
 	own := c.SecurityContext
 	path := b.paths.field(b.containerPath(c), "securityContext")
-	out.Privileged = own.Privileged
+	out.Privileged = own.Privileged != nil && *own.Privileged
 	out.AllowPrivilegeEscalation = own.AllowPrivilegeEscalation
-	out.ReadOnlyRootFilesystem = own.ReadOnlyRootFilesystem
+	out.ReadOnlyRootFilesystem = own.ReadOnlyRootFilesystem != nil && *own.ReadOnlyRootFilesystem
 	out.ProcMount = or(own.ProcMount, "Default")
 	out.Capabilities = Capabilities{Add: list(own.Capabilities.Add), Drop: list(own.Capabilities.Drop)}
 	if own.RunAsNonRoot != nil {

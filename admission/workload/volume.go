@@ -16,7 +16,7 @@ func (b *builder) volumesAndTheirSecrets() error {
 			continue
 		}
 		volume := Volume{Name: from.Name, Type: from.sourceType(),
-			Path: b.paths.index(from.parent, "volumes", from.number), Sources: []ProjectedSource{}}
+			Path: b.paths.index(from.parent, from.field, from.number), Sources: []ProjectedSource{}}
 		if err := b.source(from.volume, &volume); err != nil {
 			return err
 		}
@@ -105,6 +105,10 @@ func (b *builder) imageVolume(s *volumeSource, to *Volume) error {
 		return nil
 	}
 	image, err := ParseImage(s.Reference)
+	if err != nil && b.lenient {
+		b.out.Unresolved = append(b.out.Unresolved, Unresolved{path, s.Reference, err.Error()})
+		return nil
+	}
 	if err != nil {
 		refused := err.(*ReferenceError)
 		refused.Path = path

@@ -46,13 +46,15 @@ type Workload struct {
 	HostUsers             bool   `json:"hostUsers"` // true unless spec.hostUsers is false (KEP-127)
 	ShareProcessNamespace bool   `json:"shareProcessNamespace"`
 	Hostname              string `json:"hostname"`
-	NodeName              string `json:"nodeName"`
+	NodeName              string `json:"nodeName"`      // also where the scheduler set it
 	SchedulerName         string `json:"schedulerName"` // "default-scheduler" by default
 	RestartPolicy         string `json:"restartPolicy"` // "Always" by default
 	DNSPolicy             string `json:"dnsPolicy"`     // "ClusterFirst" by default
 	RuntimeClass          string `json:"runtimeClass"`
 	PriorityClass         string `json:"priorityClass"`
-	Priority              *int64 `json:"priority,omitempty"`
+	// Priority is what admission computes from PriorityClass, so it is absent, except for
+	// the two system classes and where a pod without class has one other than 0.
+	Priority *int64 `json:"priority,omitempty"`
 	// ServiceAccount is spec.serviceAccountName, else the deprecated spec.serviceAccount,
 	// else "default".
 	ServiceAccount string `json:"serviceAccount"`
@@ -64,6 +66,9 @@ type Workload struct {
 
 	// SecurityContext is the pod-level security context as written, not inherited by anything.
 	SecurityContext PodSecurityContext `json:"securityContext"`
+	// Resources are those of the pod as a whole (spec.resources, KEP-2837), requests
+	// defaulted as the API server does.
+	Resources Resources `json:"resources"`
 	// AppArmorAnnotations are the deprecated container.apparmor.security.beta.kubernetes.io/* annotations.
 	AppArmorAnnotations []AppArmorAnnotation `json:"appArmorAnnotations"`
 

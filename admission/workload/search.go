@@ -1,0 +1,95 @@
+package workload
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Search finds what looks like a pod spec anywhere in an object of a kind that
+// [Extract] does not know: an object with a list of containers of which at least
+// one has an image. It is for the gate, where a custom resource is better judged by
+// resemblance than not at all; what it cannot read is Unresolved, never an error.
+// Kind is empty: the caller knows it.
+func Search(raw []byte) []Workload {
+	var object any
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return nil
+	}
+	var found []Workload
+	search(object, "", nil, &found)
+	return found
+}
+
+// search walks down; parent is the object that has value as its field.
+func search(value any, path string, parent map[string]any, found *[]Workload) {
+	switch value := value.(type) {
+	case map[string]any:
+		if resemblesPodSpec(value) {
+			*found = append(*found, resembling(value, path, parent))
+			return
+		}
+		for _, name := range sortedKeys(value) {
+			search(value[name], join(path, name), value, found)
+		}
+	case []any:
+		for i, item := range value {
+			search(item, path+"["+strconv.Itoa(i)+"]", nil, found)
+		}
+	}
+}
+
+func sortedKeys(fields map[string]any) []string {
+	keys := make([]string, 0, len(fields))
+	for key := range fields {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func resemblesPodSpec(fields map[string]any) bool {
+	for _, name := range []string{"containers", "initContainers", "ephemeralContainers"} {
+		containers, _ := fields[name].([]any)
+		for _, c := range containers {
+			c, _ := c.(map[string]any)
+			if _, ok := c["image"].(string); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// resembling is the normal form of what resembles a pod spec.
+func resembling(spec map[string]any, path string, parent map[string]any) Workload {
+	p := pod{path: path, metadataPath: "metadata", template: true, lenient: true}
+	if owner, ok := strings.CutSuffix(path, ".spec"); ok {
+		p.metadataPath = join(owner, "metadata")
+		_ = convert(parent["metadata"], &p.metadata) // what is not like labels is none
+	}
+	err := convert(spec, &p.spec)
+	if err == nil {
+		p.place()
+		w, buildErr := build(&p)
+		if buildErr == nil {
+			return w
+		}
+		err = buildErr
+	}
+	empty := pod{path: path, metadataPath: p.metadataPath, template: true, lenient: true,
+		unresolved: []Unresolved{{Path: path, Reason: "it resembles a pod but cannot be read as one: " + err.Error()}}}
+	w, _ := build(&empty)
+	return w
+}
+
+// convert reads a decoded value as a Go type.
+func convert(value, into any) error {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, into)
+}
