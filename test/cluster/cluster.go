@@ -13,7 +13,6 @@ package cluster
 
 import (
 	"context"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +22,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/portcullis-dev/portcullis/test/pki"
 	"github.com/portcullis-dev/portcullis/test/process"
 )
 
@@ -61,14 +61,14 @@ type Cluster struct {
 	// WebhookClientCAFile is the authority of the client certificate that the API
 	// server shows to webhooks, whose common name is [WebhookClientName].
 	WebhookClientCAFile string
-	// WebhookClientCertFile and WebhookClientKeyFile are that certificate.
-	WebhookClientCertFile, WebhookClientKeyFile string
+	// WebhookClient is that certificate.
+	WebhookClient pki.Pair
 	// AuditLog is the API server's audit log: JSON lines, each request without bodies.
 	AuditLog string
 
 	binary     string
 	options    Options
-	authority  *authority
+	authority  *pki.Authority
 	files      files
 	users      map[string]user
 	etcdURL    string
@@ -81,8 +81,7 @@ type Cluster struct {
 
 // files are those that programs are pointed to.
 type files struct {
-	serving                   pair
-	webhookClient             pair
+	serving                   pki.Pair
 	saPrivateKey, saPublicKey string
 	tokens                    string
 	admission                 string
@@ -133,7 +132,7 @@ func (c *Cluster) prepare() error {
 	if c.users, c.files.tokens, err = newUsers(dir, c.URL, c.CAFile, everybody); err != nil {
 		return err
 	}
-	c.files.admission, err = writeAdmissionConfiguration(dir, c.files.webhookClient, map[string]string{
+	c.files.admission, err = writeAdmissionConfiguration(dir, c.WebhookClient, map[string]string{
 		"ValidatingAdmissionWebhook": c.options.ValidatingManifests,
 		"MutatingAdmissionWebhook":   c.options.MutatingManifests,
 	})
@@ -146,31 +145,30 @@ func (c *Cluster) prepare() error {
 
 func (c *Cluster) makeCertificates() error {
 	dir := c.options.Dir
-	server, err := newAuthority(dir, "cluster-ca")
+	var err error
+	if c.authority, err = pki.NewAuthority(dir, "cluster-ca"); err != nil {
+		return err
+	}
+	if c.files.serving, err = c.authority.Issue("apiserver", "kubernetes.default.svc"); err != nil {
+		return err
+	}
+	// An authority of its own: its certificates must not log in at the API server.
+	webhook, err := pki.NewAuthority(dir, "webhook-client-ca")
 	if err != nil {
 		return err
 	}
-	webhook, err := newAuthority(dir, "webhook-client-ca")
-	if err != nil {
+	if c.WebhookClient, err = webhook.Issue(WebhookClientName); err != nil {
 		return err
 	}
-	c.authority, c.CAFile, c.WebhookClientCAFile = server, server.file, webhook.file
-	if c.files.serving, err = server.issue(dir, "apiserver", pkix.Name{CommonName: "kube-apiserver"}, "kubernetes.default.svc"); err != nil {
-		return err
-	}
-	if c.files.webhookClient, err = webhook.issue(dir, "webhook-client", pkix.Name{CommonName: WebhookClientName}); err != nil {
-		return err
-	}
-	c.WebhookClientCertFile, c.WebhookClientKeyFile = c.files.webhookClient.certFile, c.files.webhookClient.keyFile
+	c.CAFile, c.WebhookClientCAFile = c.authority.File, webhook.File
 	c.files.saPrivateKey, c.files.saPublicKey, err = serviceAccountKeys(dir)
 	return err
 }
 
 // ServingCertificate makes a certificate for a server on 127.0.0.1 that is signed by
 // the authority of CAFile. Its files are named after the server.
-func (c *Cluster) ServingCertificate(server string) (certFile, keyFile string, err error) {
-	made, err := c.authority.issue(c.options.Dir, server, pkix.Name{CommonName: server})
-	return made.certFile, made.keyFile, err
+func (c *Cluster) ServingCertificate(server string) (pki.Pair, error) {
+	return c.authority.Issue(server)
 }
 
 func (c *Cluster) startAll(ctx context.Context) error {

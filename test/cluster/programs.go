@@ -59,8 +59,8 @@ func (c *Cluster) startAPIServer(ctx context.Context) error {
 		// The kubernetes Service may not point to loopback, and no pod runs that would use it.
 		"--endpoint-reconciler-type=none",
 		"--service-cluster-ip-range=10.0.0.0/16",
-		"--tls-cert-file=" + c.files.serving.certFile,
-		"--tls-private-key-file=" + c.files.serving.keyFile,
+		"--tls-cert-file=" + c.files.serving.CertFile,
+		"--tls-private-key-file=" + c.files.serving.KeyFile,
 		"--service-account-issuer=" + c.URL,
 		"--service-account-key-file=" + c.files.saPublicKey,
 		"--service-account-signing-key-file=" + c.files.saPrivateKey,
