@@ -23,21 +23,43 @@ package portcullis.pods.privilege_escalation
 deny contains finding if {
 	some container in input.workload.containers
 	not container.securityContext.allowPrivilegeEscalation == false
+	not container.securityContext.privileged
+	not "CAP_SYS_ADMIN" in container.securityContext.capabilities.add
 	input.workload.os != "windows"
-	path := concat("", [container.path, ".securityContext.allowPrivilegeEscalation"])
+	finding := escalates(container.path, sprintf("container %q does not forbid privilege escalation", [container.name]), [])
+}
 
-	# The API server refuses false beside privileged or CAP_SYS_ADMIN (this spelling), so
-	# these have to go too.
-	privileged := [{"op": "remove", "path": concat("", [container.path, ".securityContext.privileged"])} |
-		container.securityContext.privileged
-	]
-	sys_admin := [{"op": "remove", "path": sprintf("%s.securityContext.capabilities.add[%d]", [container.path, i])} |
-		some i, capability in container.securityContext.capabilities.add
-		capability == "CAP_SYS_ADMIN"
-	]
-	finding := {
-		"msg": sprintf("container %q does not forbid privilege escalation", [container.name]),
-		"path": path,
-		"fix": array.concat([{"op": "set", "path": path, "value": false}], array.concat(privileged, sys_admin)),
-	}
+# The API server refuses false beside privileged, so that has to go too.
+deny contains finding if {
+	some container in input.workload.containers
+	container.securityContext.privileged
+	not container.securityContext.allowPrivilegeEscalation == false
+	input.workload.os != "windows"
+	finding := escalates(
+		container.path,
+		sprintf("container %q is privileged, which includes privilege escalation", [container.name]),
+		[{"op": "remove", "path": concat("", [container.path, ".securityContext.privileged"])}],
+	)
+}
+
+# The API server refuses false beside CAP_SYS_ADMIN, in this spelling only.
+deny contains finding if {
+	some container in input.workload.containers
+	some i, capability in container.securityContext.capabilities.add
+	capability == "CAP_SYS_ADMIN"
+	not container.securityContext.allowPrivilegeEscalation == false
+	input.workload.os != "windows"
+	finding := escalates(
+		container.path,
+		sprintf("container %q adds CAP_SYS_ADMIN, which includes privilege escalation", [container.name]),
+		[{"op": "remove", "path": sprintf("%s.securityContext.capabilities.add[%d]", [container.path, i])}],
+	)
+}
+
+escalates(container_path, msg, contradiction) := {
+	"msg": msg,
+	"path": path,
+	"fix": array.concat([{"op": "set", "path": path, "value": false}], contradiction),
+} if {
+	path := concat("", [container_path, ".securityContext.allowPrivilegeEscalation"])
 }

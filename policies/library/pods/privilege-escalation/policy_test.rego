@@ -22,16 +22,20 @@ test_a_container_that_asks_for_it_is_refused if {
 	count(privilege_escalation.deny) == 1 with input as pod("linux", {"allowPrivilegeEscalation": true})
 }
 
-test_the_fix_is_one_the_api_server_takes if {
-	some finding in privilege_escalation.deny with input as pod("", {
-		"privileged": true,
-		"capabilities": {"add": ["CHOWN", "CAP_SYS_ADMIN"], "drop": []},
-	})
-	finding.fix == [
-		set_false,
-		{"op": "remove", "path": "spec.containers[0].securityContext.privileged"},
-		{"op": "remove", "path": "spec.containers[0].securityContext.capabilities.add[1]"},
-	]
+test_of_a_privileged_container_the_fix_removes_that_too if {
+	privilege_escalation.deny == {{
+		"msg": `container "app" is privileged, which includes privilege escalation`,
+		"path": "spec.containers[0].securityContext.allowPrivilegeEscalation",
+		"fix": [set_false, {"op": "remove", "path": "spec.containers[0].securityContext.privileged"}],
+	}} with input as pod("", {"privileged": true})
+}
+
+test_of_a_container_with_cap_sys_admin_the_fix_removes_that_too if {
+	privilege_escalation.deny == {{
+		"msg": `container "app" adds CAP_SYS_ADMIN, which includes privilege escalation`,
+		"path": "spec.containers[0].securityContext.allowPrivilegeEscalation",
+		"fix": [set_false, {"op": "remove", "path": "spec.containers[0].securityContext.capabilities.add[1]"}],
+	}} with input as pod("", {"capabilities": {"add": ["CHOWN", "CAP_SYS_ADMIN"]}})
 }
 
 test_false_passes if {
@@ -40,4 +44,5 @@ test_false_passes if {
 
 test_windows_is_exempt if {
 	count(privilege_escalation.deny) == 0 with input as pod("windows", {})
+	count(privilege_escalation.deny) == 0 with input as pod("windows", {"privileged": true, "capabilities": {"add": ["CAP_SYS_ADMIN"]}})
 }
