@@ -183,18 +183,21 @@ func (j *judgement) selectInstances() (selected []*instance, ok bool) {
 
 // workloads extracts the normal forms, if anybody reads one.
 func (j *judgement) workloads(ctx context.Context, p *plan) ([]workload.Workload, bool) {
-	if p.workload == nil && p.images == nil || len(j.request.Object) == 0 {
+	// A policy about workloads is evaluated for each one even if it reads only the
+	// raw object or the request.
+	needsWorkload := func(i *planned) bool { return i.readsWorkload() || i.policy.Subject.Workload != "" }
+	if !slices.ContainsFunc(p.instances, needsWorkload) || len(j.request.Object) == 0 {
 		return nil, true
 	}
 	found, err := extract(j.request, j.request.Object)
 	if err != nil {
 		for _, i := range p.instances {
-			if i.readsWorkload() {
+			if needsWorkload(i) {
 				j.fault(i.instance, FaultInput, err.Error())
 			}
 		}
 		// Policies that do not look at the pod are judged all the same.
-		return nil, j.keepOnly(ctx, p, func(i *planned) bool { return !i.readsWorkload() })
+		return nil, j.keepOnly(ctx, p, func(i *planned) bool { return !needsWorkload(i) })
 	}
 	return found, true
 }

@@ -103,18 +103,17 @@ type Finding struct {
 	Location Location
 }
 
-// Weight says what the finding means: a waived one nothing, a deny rule what the
-// bundle makes of it, a warn rule never more than a warning.
+// Weight says what the finding means, by the same rules as the verdict.
 func (f Finding) Weight() Effect {
 	switch {
 	case f.ExceptedBy != "":
 		return Excepted
-	case f.Enforcement == policies.EnforceAudit || f.Enforcement == policies.EnforceOff:
-		return Records
-	case f.Enforcement == policies.EnforceWarn || f.Effect == policies.EffectWarn:
+	case admission.Denies(f.Finding):
+		return Denies
+	case admission.Warns(f.Finding):
 		return Warns
 	}
-	return Denies
+	return Records
 }
 
 // UndecidedPolicy is a policy that could not be decided, and where it points to.
@@ -125,7 +124,7 @@ type UndecidedPolicy struct {
 
 // Enforced says whether not knowing matters: a policy that only warns or records
 // never stops a run.
-func (u UndecidedPolicy) Enforced() bool { return u.Enforcement == policies.EnforceDeny }
+func (u UndecidedPolicy) Enforced() bool { return admission.UndecidedCounts(u.Undecided) }
 
 // Problem is input that was not judged because it could not be read.
 type Problem = source.Problem
@@ -162,7 +161,7 @@ func outcome(verdict admission.Verdict, result Result) Outcome {
 	undecided, faulty := false, false
 	for _, fault := range result.Faults {
 		switch {
-		case fault.Enforcement != policies.EnforceDeny || fault.FailMode == policies.FailOpen:
+		case !admission.FaultDenies(fault):
 			warned = true
 		case fault.Kind == policies.FaultFacts:
 			undecided = true

@@ -1,9 +1,11 @@
 package output
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -44,6 +46,27 @@ func Plain(s string) string {
 func hidden(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' ||
 		unicode.Is(unicode.Co, r) || unicode.Is(unicode.Noncharacter_Code_Point, r)
+}
+
+// escapeJSON writes hidden characters of a JSON document as escapes. The values
+// stay the same, and the document can be shown on a terminal: encoding/json
+// leaves C1 controls (U+009B begins an escape sequence) and reordering ones as they are.
+func escapeJSON(document []byte) []byte {
+	var b bytes.Buffer
+	for len(document) > 0 {
+		r, size := utf8.DecodeRune(document)
+		switch {
+		case r == '\n' || !hidden(r):
+			b.Write(document[:size])
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+		document = document[size:]
+	}
+	return b.Bytes()
 }
 
 // workflowData escapes the message of a GitHub workflow command.

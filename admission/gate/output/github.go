@@ -35,7 +35,7 @@ func (h *githubHandler) Result(result gate.Result) error {
 		if open.Enforced() {
 			level = "error"
 		}
-		h.command(level, open.Location, "undecided: "+open.Policy, []string{Plain(result.Object.String() + ": " + open.Reason)})
+		h.command(level, open.Location, "undecided: "+orEngine(open.Policy), []string{Plain(result.Object.String() + ": " + open.Reason)})
 	}
 	return h.w.err
 }

@@ -1,7 +1,6 @@
 package output
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -58,7 +57,7 @@ func (h *gitlabHandler) Result(result gate.Result) error {
 		if open.Enforced() {
 			severity = "major"
 		}
-		h.issue(open.Policy, fmt.Sprintf("%s: undecided: %s", result.Object, open.Reason), severity, open.Location, result.Object.String(), open.Path, open.Reason)
+		h.issue(orEngine(open.Policy), fmt.Sprintf("%s: undecided: %s", result.Object, open.Reason), severity, open.Location, result.Object.String(), open.Path, open.Reason)
 	}
 	return nil
 }
@@ -69,9 +68,7 @@ func (h *gitlabHandler) Problem(problem gate.Problem) error {
 }
 
 func (h *gitlabHandler) Finish(gate.Summary) error {
-	encoder := json.NewEncoder(h.w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(h.issues)
+	return writeJSON(h.w, h.issues)
 }
 
 // issue adds one entry. GitLab drops entries with equal fingerprints, so repeats

@@ -68,7 +68,7 @@ func (h *jsonHandler) Start(run gate.Run) error {
 		return err
 	}
 	// The object stays open: the results follow one by one.
-	h.w.write(head[:len(head)-1])
+	h.w.write(escapeJSON(head[:len(head)-1]))
 	h.w.printf(`,"results":[`)
 	return h.w.err
 }
@@ -83,7 +83,7 @@ func (h *jsonHandler) Result(result gate.Result) error {
 	}
 	h.results++
 	h.w.printf("\n")
-	h.w.write(line)
+	h.w.write(escapeJSON(line))
 	return h.w.err
 }
 
@@ -102,7 +102,7 @@ func (h *jsonHandler) Finish(summary gate.Summary) error {
 		return err
 	}
 	h.w.printf("\n],")
-	h.w.write(tail[1:])
+	h.w.write(escapeJSON(tail[1:]))
 	h.w.printf("\n")
 	return h.w.err
 }

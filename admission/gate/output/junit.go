@@ -89,7 +89,7 @@ func (h *junitHandler) Result(result gate.Result) error {
 		}
 	}
 	for _, open := range result.Undecided {
-		line := Plain(fmt.Sprintf("%s: undecided: %s [%s]", open.Location, open.Reason, open.Policy))
+		line := Plain(fmt.Sprintf("%s: undecided: %s [%s]", open.Location, open.Reason, orEngine(open.Policy)))
 		if open.Enforced() {
 			errors = append(errors, line)
 		} else {

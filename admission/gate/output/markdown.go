@@ -83,7 +83,7 @@ func (h *markdownHandler) table() {
 			h.w.printf("| 💥 | fault | %s | %s %s | %s |\n", object, Markdown(faultText(fault)), markdownCode(orEngine(fault.Policy)), markdownCode(result.Location.String()))
 		}
 		for _, open := range result.Undecided {
-			h.w.printf("| ❔ | undecided | %s | %s %s | %s |\n", object, Markdown(open.Reason), markdownCode(open.Policy), markdownCode(open.Location.String()))
+			h.w.printf("| ❔ | undecided | %s | %s %s | %s |\n", object, Markdown(open.Reason), markdownCode(orEngine(open.Policy)), markdownCode(open.Location.String()))
 		}
 	}
 	if h.dropped > 0 {

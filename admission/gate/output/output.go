@@ -9,11 +9,13 @@
 package output
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
+	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/policies"
 )
@@ -73,6 +75,16 @@ func (p *printer) write(data []byte) {
 	}
 }
 
+// writeJSON writes a whole document, indented.
+func writeJSON(w io.Writer, document any) error {
+	encoded, err := json.MarshalIndent(document, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(escapeJSON(encoded), '\n'))
+	return err
+}
+
 // plural is "1 object", "2 objects".
 func plural(n int, noun string) string {
 	if n == 1 {
@@ -95,10 +107,10 @@ func instance(policy, instance string) string {
 
 // faultWeight is what a fault means in this run.
 func faultWeight(fault policies.Fault) gate.Effect {
-	if fault.Enforcement != policies.EnforceDeny || fault.FailMode == policies.FailOpen {
-		return gate.Warns
+	if admission.FaultDenies(fault) {
+		return gate.Denies
 	}
-	return gate.Denies
+	return gate.Warns
 }
 
 // faultText is a fault in one sentence.

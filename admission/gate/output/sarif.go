@@ -3,7 +3,6 @@ package output
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -118,7 +117,7 @@ func (h *sarifHandler) Result(result gate.Result) error {
 	}
 	for _, open := range result.Undecided {
 		// "open": the evaluation concluded that more information is needed (3.27.9).
-		r := h.result(open.Policy, open.Location, result.Object, open.Path, "undecided: "+open.Reason)
+		r := h.result(orEngine(open.Policy), open.Location, result.Object, open.Path, "undecided: "+open.Reason)
 		r.Kind, r.Level = "open", "none"
 		h.results = append(h.results, r)
 	}
@@ -164,9 +163,7 @@ func (h *sarifHandler) Finish(summary gate.Summary) error {
 	if h.run.Version != "" {
 		driver["version"] = h.run.Version
 	}
-	encoder := json.NewEncoder(h.w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(map[string]any{
+	return writeJSON(h.w, map[string]any{
 		"$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
 		"version": "2.1.0",
 		"runs": []any{map[string]any{

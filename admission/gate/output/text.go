@@ -70,7 +70,7 @@ func (h *textHandler) lines(result gate.Result) {
 		h.w.printf("%s: fault: %s: %s [%s]\n", Plain(result.Location.String()), object, Plain(faultText(fault)), Plain(orEngine(fault.Policy)))
 	}
 	for _, open := range result.Undecided {
-		h.w.printf("%s: undecided: %s: %s [%s]\n", Plain(open.Location.String()), object, Plain(open.Reason), Plain(open.Policy))
+		h.w.printf("%s: undecided: %s: %s [%s]\n", Plain(open.Location.String()), object, Plain(open.Reason), Plain(orEngine(open.Policy)))
 	}
 }
 
@@ -149,7 +149,7 @@ func rowsOf(result gate.Result) []row {
 		rows = append(rows, row{label: "fault", colour: red, policy: Plain(orEngine(fault.Policy)), text: Plain(faultText(fault))})
 	}
 	for _, open := range result.Undecided {
-		rows = append(rows, row{label: "undecided", colour: cyan, policy: Plain(open.Policy), place: place(open.Location, result.Location), text: Plain(open.Reason)})
+		rows = append(rows, row{label: "undecided", colour: cyan, policy: Plain(orEngine(open.Policy)), place: place(open.Location, result.Location), text: Plain(open.Reason)})
 	}
 	return rows
 }

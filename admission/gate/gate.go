@@ -1,0 +1,212 @@
+// Package gate judges manifests before they reach a cluster: in CI, before a merge
+// or a push, with the same bundle and the same [admission.Reviewer] as the
+// admission webhook.
+//
+// Each object is judged as if it were created: patch rules first, then validation
+// of the patched object. What policies read of the cluster comes from the other
+// documents of the run and from the context, if one is given; what cannot be known
+// is undecided and named, never taken for an empty list.
+package gate
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/admission/gate/source"
+	"github.com/portcullis-dev/portcullis/admission/patch"
+	"github.com/portcullis-dev/portcullis/policies"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+const (
+	// defaultNamespace is where kubectl puts objects that do not say.
+	defaultNamespace = "default"
+	// objectTimeout is for one object. The webhook has at most 30 s; nobody waits here.
+	objectTimeout = 30 * time.Second
+)
+
+// Gate judges documents.
+type Gate struct {
+	Engine *policies.Engine
+	// Profile overrides the one the bundle assigns to each namespace, "" for no override.
+	Profile string
+	// Namespace is that of objects which do not say, "default" if empty.
+	Namespace string
+	// Cluster is what is known beside the documents, nil for nothing.
+	Cluster Cluster
+	// FailOnWarn makes warnings an exit code of their own.
+	FailOnWarn bool
+	// Version of portcullis, for reports.
+	Version string
+	// Now is the clock that exceptions expire by.
+	Now func() time.Time
+	// Progress is told how many objects of how many are done; may be nil.
+	Progress func(done, total int)
+}
+
+// Run judges everything that was loaded and tells the handler, in the order of the
+// documents. The error is that of the handler or of the context.
+func (g *Gate) Run(ctx context.Context, loaded source.Loaded, handler Handler) (ExitCode, error) {
+	if err := handler.Start(g.describe()); err != nil {
+		return ExitFault, fmt.Errorf("writing the report: %w", err)
+	}
+	summary := Summary{Outcomes: map[Outcome]int{}, Effects: map[Effect]int{}, Severities: map[string]int{}, Skipped: loaded.Skipped}
+	for _, problem := range loaded.Problems {
+		summary.Problems++
+		if err := handler.Problem(problem); err != nil {
+			return ExitFault, fmt.Errorf("writing the report: %w", err)
+		}
+	}
+	for result := range g.judgeAll(ctx, loaded.Documents) {
+		summary.add(result)
+		if g.Progress != nil {
+			g.Progress(summary.Objects, len(loaded.Documents))
+		}
+		if err := handler.Result(result); err != nil {
+			return ExitFault, fmt.Errorf("writing the report: %w", err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return ExitFault, fmt.Errorf("judging the objects: %w", context.Cause(ctx))
+	}
+	summary.Exit = summary.exit(g.FailOnWarn)
+	if err := handler.Finish(summary); err != nil {
+		return ExitFault, fmt.Errorf("writing the report: %w", err)
+	}
+	return summary.Exit, nil
+}
+
+// describe is the head of the report.
+func (g *Gate) describe() Run {
+	bundle := g.Engine.Bundle()
+	run := Run{Version: g.Version, Bundle: bundle.Revision(), Profile: orElse(g.Profile, "by namespace")}
+	if g.Cluster != nil {
+		run.Context = g.Cluster.String()
+	}
+	for id, policy := range bundle.Policies {
+		run.Rules = append(run.Rules, Rule{
+			ID: id, Title: policy.Title, Description: policy.Description, Severity: policy.Severity,
+			Remediation: policy.Remediation, Links: policy.Related, Controls: policy.Controls,
+		})
+	}
+	slices.SortFunc(run.Rules, func(a, b Rule) int { return cmp.Compare(a.ID, b.ID) })
+	return run
+}
+
+// judgeAll judges documents, as many at a time as there are processors, and yields
+// the results in the order of the documents, each as soon as those before it are
+// known. It ends early when the context is done or the caller has enough.
+func (g *Gate) judgeAll(ctx context.Context, documents []source.Document) func(yield func(Result) bool) {
+	return func(yield func(Result) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		mapping := resources{}
+		mapping.learn(documents)
+		all := index(documents, mapping, g.namespace())
+		workers := runtime.GOMAXPROCS(0)
+		// Each waiting slot is a document under way; the slots are in order.
+		slots := make(chan chan Result, workers)
+		go func() {
+			defer close(slots)
+			for i := range documents {
+				slot := make(chan Result, 1)
+				select {
+				case slots <- slot:
+				case <-ctx.Done():
+					return
+				}
+				go func() { slot <- g.judge(ctx, &documents[i], mapping, facts{all, i, g.Cluster}) }()
+			}
+		}()
+		for slot := range slots {
+			select {
+			case result := <-slot:
+				if ctx.Err() != nil || !yield(result) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (g *Gate) namespace() string { return orElse(g.Namespace, defaultNamespace) }
+
+// judge judges one object as the cluster would: patched, then validated.
+func (g *Gate) judge(ctx context.Context, document *source.Document, mapping resources, known facts) Result {
+	ctx, cancel := context.WithTimeout(ctx, objectTimeout)
+	defer cancel()
+	request, err := g.request(document, mapping)
+	if err != nil {
+		fault := policies.Fault{Kind: policies.FaultInput, Message: err.Error()}
+		return g.result(document, request, admission.Verdict{Faults: []policies.Fault{fault}}, nil)
+	}
+	reviewer := admission.NewReviewer(g.Engine, known, g.Now)
+	mutated := reviewer.Mutate(ctx, request)
+	if mutated.Patched != nil {
+		request.Object = mutated.Patched
+	}
+	verdict := reviewer.Review(ctx, request)
+	verdict.Admitted = verdict.Admitted && mutated.Admitted
+	verdict.Faults = merge(verdict.Faults, mutated.Faults)
+	verdict.Undecided = merge(verdict.Undecided, mutated.Undecided)
+	return g.result(document, request, verdict, mutated.Patch)
+}
+
+// merge adds the others that are not there yet.
+func merge[T comparable](list, others []T) []T {
+	for _, other := range others {
+		if !slices.Contains(list, other) {
+			list = append(list, other)
+		}
+	}
+	return list
+}
+
+// request is what creating a document asks of the API server.
+func (g *Gate) request(document *source.Document, mapping resources) (admission.Request, error) {
+	request := admission.CreateRequest(admission.DoorGate, &document.Document, g.namespace())
+	request.Profile = g.Profile
+	mapped := mapping.of(schema.FromAPIVersionAndKind(document.APIVersion, document.Kind))
+	request.Resource.Resource, request.Namespace = mapped.name, ""
+	if !mapped.namespaced {
+		return request, nil
+	}
+	request.Namespace = orElse(document.Namespace, g.namespace())
+	if document.Namespace != "" {
+		return request, nil
+	}
+	// The API server fills the namespace in before it asks a webhook.
+	object, err := patch.ApplyChanges(document.JSON, []patch.Change{{Op: "set", Path: "metadata.namespace", Value: request.Namespace}})
+	if err != nil {
+		return request, fmt.Errorf("putting the object into the namespace %s: %w", request.Namespace, err)
+	}
+	request.Object = object
+	return request, nil
+}
+
+// result is a verdict with places in the user's files.
+func (g *Gate) result(document *source.Document, request admission.Request, verdict admission.Verdict, operations []byte) Result {
+	result := Result{
+		Object: Object{
+			APIVersion: document.APIVersion, Kind: document.Kind, Namespace: request.Namespace,
+			Name: orElse(document.Name, document.GenerateName+"*"),
+		},
+		Location: document.Locate(""),
+		Profile:  verdict.Profile, Matched: verdict.Matched, Faults: verdict.Faults, Patch: operations,
+	}
+	for _, finding := range verdict.Findings {
+		result.Findings = append(result.Findings, Finding{finding, document.Locate(finding.Path)})
+	}
+	for _, open := range verdict.Undecided {
+		result.Undecided = append(result.Undecided, UndecidedPolicy{open, document.Locate(open.Path)})
+	}
+	result.Outcome = outcome(verdict, result)
+	return result
+}
