@@ -68,7 +68,7 @@ func (e *exchange) reject(body []byte, decoded *review, cause error) {
 }
 
 // shed denies for want of room. Clients that understand 429 try again by themselves.
-func (e *exchange) shed(request *reviewRequest) {
+func (e *exchange) shed(request *admission.Request) {
 	e.count(outcomeShed)
 	e.handler.logger.Warn("shed a request", "uid", request.UID, "resource", request.Resource.Resource, "operation", request.Operation)
 	status := failure(http.StatusTooManyRequests, "the policy webhook is overloaded and has not judged this request: try again, and add replicas if it happens often")
@@ -77,7 +77,7 @@ func (e *exchange) shed(request *reviewRequest) {
 }
 
 // answer writes a verdict.
-func (e *exchange) answer(request *reviewRequest, verdict admission.Verdict) {
+func (e *exchange) answer(request *admission.Request, verdict admission.Verdict) {
 	response := &admissionv1.AdmissionResponse{
 		Allowed:          verdict.Admitted,
 		Warnings:         warnings(verdict),
@@ -100,7 +100,7 @@ func outcomeOf(verdict admission.Verdict) outcome {
 	switch {
 	case verdict.Admitted:
 		return outcomeAdmitted
-	case len(denying(verdict.Findings)) > 0:
+	case verdict.Denied():
 		return outcomeDenied
 	default:
 		return outcomeFault
@@ -109,7 +109,7 @@ func outcomeOf(verdict admission.Verdict) outcome {
 
 // log writes a line for each denial and each fault: who wanted to do what to which
 // object, and which policies objected; nothing of the object itself.
-func (e *exchange) log(request *reviewRequest, verdict admission.Verdict, outcome outcome) {
+func (e *exchange) log(request *admission.Request, verdict admission.Verdict, outcome outcome) {
 	if outcome == outcomeAdmitted && len(verdict.Faults) == 0 {
 		return
 	}
@@ -125,7 +125,7 @@ func (e *exchange) log(request *reviewRequest, verdict admission.Verdict, outcom
 		"verdict", string(outcome), "webhook", string(e.door), "uid", request.UID,
 		"operation", request.Operation, "group", request.Resource.Group, "resource", request.Resource.Resource,
 		"subresource", request.SubResource, "namespace", request.Namespace, "name", request.Name,
-		"user", request.UserInfo.Username, "dryRun", request.DryRun,
+		"user", request.Subject.Username, "dryRun", request.DryRun,
 		"policies", policiesOf(denying(verdict.Findings)), "faults", faults,
 		"bundle", verdict.Bundle, "profile", verdict.Profile,
 		"milliseconds", time.Since(e.started).Milliseconds())
@@ -228,20 +228,9 @@ func failure(code int, message string) *metav1.Status {
 func denying(findings []policies.Finding) []policies.Finding {
 	var denying []policies.Finding
 	for _, finding := range findings {
-		if denies(finding) {
+		if admission.Denies(finding) {
 			denying = append(denying, finding)
 		}
 	}
 	return denying
-}
-
-func denies(finding policies.Finding) bool {
-	return finding.Effect == policies.EffectDeny && finding.Enforcement == policies.EnforceDeny && finding.ExceptedBy == ""
-}
-
-func warns(finding policies.Finding) bool {
-	if finding.ExceptedBy != "" || denies(finding) {
-		return false
-	}
-	return finding.Enforcement == policies.EnforceDeny || finding.Enforcement == policies.EnforceWarn
 }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/policies"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // The paths a [Handler] answers.
@@ -46,8 +45,8 @@ type Reviewer interface {
 	// Mutate applies the patch rules. Verdict.Patch holds RFC 6902 operations.
 	Mutate(ctx context.Context, request admission.Request) admission.Verdict
 	// Matches says whether any policy could want such a request. It is asked before
-	// the object is looked at and must cost next to nothing.
-	Matches(resource metav1.GroupVersionResource, subresource, operation, namespace string) bool
+	// the objects are looked at, with none in the request, and must cost next to nothing.
+	Matches(request *admission.Request) bool
 }
 
 // Options of a [Handler]. Reviewer and Callers are required.
@@ -159,9 +158,9 @@ func (h *Handler) serve(exchange *exchange, r *http.Request) {
 		exchange.reject(body, review, err)
 		return
 	}
-	request := review.Request
+	request := review.Request.admission()
 	exchange.uid = request.UID
-	if !h.reviewer.Matches(request.Resource, request.SubResource, request.Operation, request.Namespace) {
+	if !h.reviewer.Matches(request) {
 		exchange.admitUnmatched()
 		return
 	}
@@ -169,7 +168,8 @@ func (h *Handler) serve(exchange *exchange, r *http.Request) {
 		exchange.shed(request)
 		return
 	}
-	exchange.answer(request, h.judge(ctx, exchange.door, request.admission(body)))
+	review.Request.addObjects(request, body)
+	exchange.answer(request, h.judge(ctx, exchange.door, *request))
 }
 
 // judge asks the reviewer, and answers for it when it panics or outlives the
@@ -289,7 +289,7 @@ func readBody(r *http.Request, buffer []byte, limit int) ([]byte, error) {
 		body = body[:len(body)+n]
 		switch {
 		case len(body) > limit:
-			return body, errTooLarge
+			return body[:limit], errTooLarge
 		case err == io.EOF && tooLarge:
 			return body, errTooLarge
 		case err == io.EOF:

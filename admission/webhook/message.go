@@ -144,12 +144,12 @@ func policiesOf(findings []policies.Finding) []string {
 func deniedBy(verdict admission.Verdict) []string {
 	var reasons []string
 	for _, fault := range verdict.Faults {
-		if fault.Enforcement == policies.EnforceDeny && fault.FailMode == policies.FailClosed {
+		if admission.FaultDenies(fault) {
 			reasons = append(reasons, describe(fault))
 		}
 	}
 	for _, undecided := range verdict.Undecided {
-		if undecided.Enforcement == policies.EnforceDeny {
+		if admission.UndecidedCounts(undecided) {
 			reasons = append(reasons, clean(fmt.Sprintf("%s: undecided: %s%s", undecided.Policy, prefix(undecided.Path), undecided.Reason), maxLine))
 		}
 	}
@@ -189,13 +189,12 @@ func causes(findings []policies.Finding) []metav1.StatusCause {
 func warnings(verdict admission.Verdict) []string {
 	var texts []string
 	for _, finding := range verdict.Findings {
-		if warns(finding) {
+		if admission.Warns(finding) {
 			texts = append(texts, warning(name(finding)+": "+sentence(finding), finding.Remediation))
 		}
 	}
 	for _, fault := range verdict.Faults {
-		tolerated := fault.FailMode == policies.FailOpen || fault.Enforcement == policies.EnforceWarn
-		if tolerated && fault.Enforcement <= policies.EnforceWarn {
+		if !admission.FaultDenies(fault) && fault.Enforcement <= policies.EnforceWarn {
 			texts = append(texts, clean("not judged: "+describe(fault), maxWarning))
 		}
 	}

@@ -121,9 +121,9 @@ func (r *reviewRequest) check() error {
 	return nil
 }
 
-// admission is the request as policies see it.
-func (r *reviewRequest) admission(body []byte) admission.Request {
-	return admission.Request{
+// admission is the request as policies see it, without its objects.
+func (r *reviewRequest) admission() *admission.Request {
+	return &admission.Request{
 		Door:        admission.DoorAdmission,
 		UID:         r.UID,
 		Operation:   r.Operation,
@@ -139,10 +139,14 @@ func (r *reviewRequest) admission(body []byte) admission.Request {
 			Groups:   r.UserInfo.Groups,
 			Extra:    r.UserInfo.Extra,
 		},
-		Object:    r.Object.of(body),
-		OldObject: r.OldObject.of(body),
-		Options:   r.Options.of(body),
 	}
+}
+
+// addObjects takes the objects out of the body.
+func (r *reviewRequest) addObjects(request *admission.Request, body []byte) {
+	request.Object = r.Object.of(body)
+	request.OldObject = r.OldObject.of(body)
+	request.Options = r.Options.of(body)
 }
 
 // salvage finds apiVersion and request.uid in a body that could not be read to its
