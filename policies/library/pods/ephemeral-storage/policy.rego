@@ -24,28 +24,40 @@
 package portcullis.pods.ephemeral_storage
 
 # Ephemeral containers have no resources of their own: the API server refuses the field.
+# Absence and zero are two rules, since neither test is true of the other.
 
 deny contains finding if {
 	some container in input.workload.containers
-	not container.resources.requests.ephemeralStorage.value > 0
+	not container.resources.requests.ephemeralStorage
 	container.role != "ephemeral"
-	path := concat("", [container.path, ".resources.requests[ephemeral-storage]"])
-	finding := {
-		"msg": sprintf("container %q requests no ephemeral storage", [container.name]),
-		"path": path,
-		"fix": [{"op": "set", "path": path, "value": "256Mi"}],
-	}
+	finding := objection(container, "requests", "256Mi")
+}
+
+deny contains finding if {
+	some container in input.workload.containers
+	container.resources.requests.ephemeralStorage.value == 0
+	finding := objection(container, "requests", "256Mi")
 }
 
 deny contains finding if {
 	input.parameters.limits
 	some container in input.workload.containers
-	not container.resources.limits.ephemeralStorage.value > 0
+	not container.resources.limits.ephemeralStorage
 	container.role != "ephemeral"
-	path := concat("", [container.path, ".resources.limits[ephemeral-storage]"])
-	finding := {
-		"msg": sprintf("container %q has no ephemeral storage limit", [container.name]),
-		"path": path,
-		"fix": [{"op": "set", "path": path, "value": "1Gi"}],
-	}
+	finding := objection(container, "limits", "1Gi")
+}
+
+deny contains finding if {
+	input.parameters.limits
+	some container in input.workload.containers
+	container.resources.limits.ephemeralStorage.value == 0
+	finding := objection(container, "limits", "1Gi")
+}
+
+objection(container, list, value) := {
+	"msg": sprintf("container %q has no ephemeral storage in its %s", [container.name, list]),
+	"path": path,
+	"fix": [{"op": "set", "path": path, "value": value}],
+} if {
+	path := concat("", [container.path, ".resources.", list, "[ephemeral-storage]"])
 }

@@ -13,7 +13,7 @@
 #     workload: any
 #   remediation: Use an emptyDir, a PersistentVolumeClaim or a CSI driver instead, or have the path added to the policy's parameter allowed.
 #   controls:
-#     nsa: [pod-security/host-path]
+#     nsa: [pod-security/host-paths]
 #     cis: ["5.2.12"]
 #     nist-800-190: ["4.5.5"]
 #     owasp-k8s: [K01]

@@ -25,28 +25,40 @@
 package portcullis.pods.resource_limits
 
 # Ephemeral containers cannot be limited: the API server refuses the field.
+# Absence and zero (which means no limit) are two rules, since neither test is true of the other.
 
 deny contains finding if {
 	some container in input.workload.containers
-	not container.resources.limits.memory.value > 0
+	not container.resources.limits.memory
 	container.role != "ephemeral"
-	path := concat("", [container.path, ".resources.limits.memory"])
-	finding := {
-		"msg": sprintf("container %q has no memory limit", [container.name]),
-		"path": path,
-		"fix": [{"op": "set", "path": path, "value": "512Mi"}],
-	}
+	finding := objection(container, "memory", "512Mi")
+}
+
+deny contains finding if {
+	some container in input.workload.containers
+	container.resources.limits.memory.value == 0
+	finding := objection(container, "memory", "512Mi")
 }
 
 deny contains finding if {
 	input.parameters.cpu
 	some container in input.workload.containers
-	not container.resources.limits.cpu.milli > 0
+	not container.resources.limits.cpu
 	container.role != "ephemeral"
-	path := concat("", [container.path, ".resources.limits.cpu"])
-	finding := {
-		"msg": sprintf("container %q has no cpu limit", [container.name]),
-		"path": path,
-		"fix": [{"op": "set", "path": path, "value": "1"}],
-	}
+	finding := objection(container, "cpu", "1")
+}
+
+deny contains finding if {
+	input.parameters.cpu
+	some container in input.workload.containers
+	container.resources.limits.cpu.milli == 0
+	finding := objection(container, "cpu", "1")
+}
+
+objection(container, resource, value) := {
+	"msg": sprintf("container %q has no %s limit", [container.name, resource]),
+	"path": path,
+	"fix": [{"op": "set", "path": path, "value": value}],
+} if {
+	path := concat("", [container.path, ".resources.limits.", resource])
 }

@@ -17,27 +17,38 @@
 package portcullis.pods.resource_requests
 
 # Ephemeral containers cannot request anything: the API server refuses the field.
+# Absence and zero are two rules, since neither test is true of the other.
 
 deny contains finding if {
 	some container in input.workload.containers
-	not container.resources.requests.cpu.milli > 0
+	not container.resources.requests.cpu
 	container.role != "ephemeral"
-	path := concat("", [container.path, ".resources.requests.cpu"])
-	finding := {
-		"msg": sprintf("container %q requests no cpu", [container.name]),
-		"path": path,
-		"fix": [{"op": "set", "path": path, "value": "100m"}],
-	}
+	finding := objection(container, "cpu", "100m")
 }
 
 deny contains finding if {
 	some container in input.workload.containers
-	not container.resources.requests.memory.value > 0
+	container.resources.requests.cpu.milli == 0
+	finding := objection(container, "cpu", "100m")
+}
+
+deny contains finding if {
+	some container in input.workload.containers
+	not container.resources.requests.memory
 	container.role != "ephemeral"
-	path := concat("", [container.path, ".resources.requests.memory"])
-	finding := {
-		"msg": sprintf("container %q requests no memory", [container.name]),
-		"path": path,
-		"fix": [{"op": "set", "path": path, "value": "128Mi"}],
-	}
+	finding := objection(container, "memory", "128Mi")
+}
+
+deny contains finding if {
+	some container in input.workload.containers
+	container.resources.requests.memory.value == 0
+	finding := objection(container, "memory", "128Mi")
+}
+
+objection(container, resource, value) := {
+	"msg": sprintf("container %q requests no %s", [container.name, resource]),
+	"path": path,
+	"fix": [{"op": "set", "path": path, "value": value}],
+} if {
+	path := concat("", [container.path, ".resources.requests.", resource])
 }

@@ -13,7 +13,7 @@
 #     workload: any
 #   remediation: Set readOnly on the mount, or have the path added to the policy's parameter allowed.
 #   controls:
-#     nsa: [pod-security/host-path]
+#     nsa: [pod-security/host-paths]
 #     nist-800-190: ["4.5.5"]
 #     owasp-k8s: [K01]
 #   parameters:
