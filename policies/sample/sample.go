@@ -91,7 +91,7 @@ func (s *Suite) loadKind(fsys fs.FS, root string, kind Kind) error {
 		if strings.HasSuffix(file, ".patched.yaml") {
 			continue
 		}
-		sample, err := load(fsys, file)
+		sample, err := load(fsys, file, doorOf(s.Policy))
 		if err != nil {
 			return err
 		}
@@ -106,7 +106,16 @@ func (s *Suite) loadKind(fsys fs.FS, root string, kind Kind) error {
 	return nil
 }
 
-func load(fsys fs.FS, file string) (*Sample, error) {
+// doorOf is where a policy's samples are judged: at admission, unless the policy
+// does not apply there.
+func doorOf(policy *policies.Policy) admission.Door {
+	if len(policy.Doors) == 0 || slices.Contains(policy.Doors, admission.DoorAdmission) {
+		return admission.DoorAdmission
+	}
+	return policy.Doors[0]
+}
+
+func load(fsys fs.FS, file string, door admission.Door) (*Sample, error) {
 	raw, err := fs.ReadFile(fsys, file)
 	if err != nil {
 		return nil, err
@@ -118,7 +127,7 @@ func load(fsys fs.FS, file string) (*Sample, error) {
 	s := &Sample{Name: strings.TrimSuffix(path.Base(file), ".yaml"), File: file, spaces: map[string]*policies.Namespace{}}
 	review := slices.ContainsFunc(documents, func(d manifest.Document) bool { return d.Kind == "AdmissionReview" })
 	for i := range documents {
-		if err := s.add(&documents[i], review); err != nil {
+		if err := s.add(&documents[i], review, door); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
@@ -128,16 +137,16 @@ func load(fsys fs.FS, file string) (*Sample, error) {
 	return s, nil
 }
 
-func (s *Sample) add(document *manifest.Document, review bool) error {
+func (s *Sample) add(document *manifest.Document, review bool, door admission.Door) error {
 	if document.Kind == "AdmissionReview" {
 		var in admissionv1.AdmissionReview
 		if err := json.Unmarshal(document.JSON, &in); err != nil || in.Request == nil {
 			return fmt.Errorf("reading the AdmissionReview: no request: %w", err)
 		}
-		s.judged = append(s.judged, admission.FromReview(admission.DoorAdmission, in.Request))
+		s.judged = append(s.judged, admission.FromReview(door, in.Request))
 		return nil
 	}
-	request := admission.CreateRequest(admission.DoorAdmission, document, namespace)
+	request := admission.CreateRequest(door, document, namespace)
 	if !review {
 		s.judged = append(s.judged, request)
 	}
