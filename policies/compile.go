@@ -16,7 +16,9 @@ type unit struct {
 	policy *Policy
 	// path is the package of the compiled copy: data.portcullis.units["pods/x#0"].
 	path  ast.Ref
-	reads map[Effect]*readSet // by rule
+	// reads is what each rule can read, guards what it cannot find anything without.
+	reads  map[Effect]*readSet
+	guards map[Effect]*guard
 }
 
 // parametersRule holds the parameters in a compiled copy.
@@ -213,11 +215,13 @@ func (u *unit) ruleRef(effect Effect) ast.Ref {
 	return append(slices.Clone(u.path), ast.StringTerm(string(effect)))
 }
 
-// deriveReads fills in what each of the unit's rules can read.
-func (u *unit) deriveReads(compiler *ast.Compiler) error {
-	u.reads = map[Effect]*readSet{}
+// analyse fills in what each of the unit's rules can read and what guards it.
+func (u *unit) analyse(compiler *ast.Compiler) error {
+	u.reads, u.guards = map[Effect]*readSet{}, map[Effect]*guard{}
 	for _, effect := range u.policy.Effects {
-		reads, err := deriveReadSet(compiler, compiler.GetRules(u.ruleRef(effect)))
+		rules := compiler.GetRules(u.ruleRef(effect))
+		u.guards[effect] = newGuard(compiler, rules)
+		reads, err := deriveReadSet(compiler, rules)
 		if err != nil {
 			return fmt.Errorf("%s: %w", u.policy.ID, err)
 		}

@@ -26,6 +26,7 @@ type Engine struct {
 	profiles    map[string]*profile
 	assignments []assignment
 	index       index
+	unguarded   bool // set by tests to evaluate policies that guards would leave out
 
 	mu    sync.Mutex
 	plans map[planKey]*plan
@@ -131,7 +132,7 @@ func (e *Engine) compile() error {
 	}
 	var problems []error
 	for _, u := range ordered {
-		problems = append(problems, u.deriveReads(e.compiler))
+		problems = append(problems, u.analyse(e.compiler))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return err

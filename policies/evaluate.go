@@ -233,11 +233,19 @@ func extract(r *Request, raw []byte) ([]workload.Workload, error) {
 	if err != nil || len(found) > 0 || r.Door == DoorAdmission || workload.Carries(r.Kind.Group, r.Kind.Kind) {
 		return found, err
 	}
-	return found, nil // SEARCH
+	return workload.Search(raw), nil
 }
 
 // judgeWorkload evaluates the plan for one workload, nil where the object has none.
 func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Workload) {
+	p, err := j.narrow(p, w)
+	if err != nil {
+		j.fault(nil, FaultError, err.Error())
+		return
+	}
+	if len(p.instances) == 0 {
+		return
+	}
 	in, err := p.newInput(j.request, w, j.facts, j.now)
 	if err != nil {
 		for _, i := range p.instances {
@@ -245,7 +253,7 @@ func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Work
 		}
 		return
 	}
-	skip := j.skipped(p, w, in)
+	skip := j.unchanged(p, w, in)
 	if len(skip) == len(p.instances) {
 		return
 	}
@@ -261,24 +269,54 @@ func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Work
 	}
 }
 
-// skipped are the instances of a plan that need no evaluation for this workload:
-// those about workloads where there is none, those whose outcome an unresolved
-// field leaves open, and those that an update does not concern.
-func (j *judgement) skipped(p *plan, w *workload.Workload, in *input) map[int]bool {
-	skip := map[int]bool{}
-	var old *input
-	if j.request.Operation == "UPDATE" && len(j.request.OldObject) > 0 {
-		old = j.oldInput(p, w)
-	}
-	for n, i := range p.instances {
+// narrow leaves out of a plan what needs no evaluation for this workload: policies
+// about workloads where there is none, policies whose outcome an unresolved field
+// leaves open, and policies whose guard tells that they cannot find anything.
+func (j *judgement) narrow(p *plan, w *workload.Workload) (*plan, error) {
+	rest := make([]*instance, 0, len(p.instances))
+	for _, i := range p.instances {
 		switch {
 		case i.policy.Subject.Workload != "" && w == nil:
-			skip[n] = true
 		case w != nil && len(w.Unresolved) > 0 && j.unresolved(i, w):
-			skip[n] = true
-		case old != nil && i.readsObject() && i.reads.fields["oldObject"] == nil && !changed(i.reads, in, old):
-			// Nothing that this policy reads of the object has changed: an object that
-			// was admitted is not denied again for a finalizer, a label or a scale.
+		case w != nil && !j.engine.unguarded && !i.mayFind(w, p.phase):
+		default:
+			rest = append(rest, i.instance)
+		}
+	}
+	if len(rest) == len(p.instances) {
+		return p, nil
+	}
+	return j.engine.plan(p.phase, rest)
+}
+
+// mayFind asks the guards of the policy's rules. A policy that reads other objects
+// is always evaluated: that it finds nothing may be for want of facts.
+func (i *instance) mayFind(w *workload.Workload, phase Phase) bool {
+	if len(i.policy.Reads) > 0 {
+		return true
+	}
+	for _, effect := range phase.effects() {
+		if i.policy.has(effect) && i.unit.guards[effect].mayFind(w) {
+			return true
+		}
+	}
+	return false
+}
+
+// unchanged are the instances of a plan that an update does not concern: nothing
+// that the policy reads of the object has changed. So an object that was admitted
+// is not denied again for a finalizer, a label or a scale.
+func (j *judgement) unchanged(p *plan, w *workload.Workload, in *input) map[int]bool {
+	if j.request.Operation != "UPDATE" || len(j.request.OldObject) == 0 {
+		return nil
+	}
+	old := j.oldInput(p, w)
+	if old == nil {
+		return nil
+	}
+	skip := map[int]bool{}
+	for n, i := range p.instances {
+		if i.readsObject() && i.reads.fields["oldObject"] == nil && !changed(i.reads, in, old) {
 			skip[n] = true
 		}
 	}

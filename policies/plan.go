@@ -148,7 +148,8 @@ func (e *Engine) single(p *plan, i *instance) (*plan, error) {
 
 // run evaluates the plan's query once. A panic in the evaluator or in one of its
 // built-ins is an error like any other.
-func (e *Engine) run(ctx context.Context, p *plan, in *input) (result topdown.QueryResult, err error) {
+// A tracer sees every step; evaluation is much slower with one.
+func (e *Engine) run(ctx context.Context, p *plan, in *input, tracers ...topdown.QueryTracer) (result topdown.QueryResult, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &panicError{fmt.Sprint(r)}
@@ -160,7 +161,11 @@ func (e *Engine) run(ctx context.Context, p *plan, in *input) (result topdown.Qu
 	if ctx.Err() != nil {
 		cancel.Cancel()
 	}
-	err = topdown.NewQuery(p.query).
+	query := topdown.NewQuery(p.query)
+	for _, tracer := range tracers {
+		query = query.WithQueryTracer(tracer)
+	}
+	err = query.
 		WithCompiler(e.compiler).
 		WithStore(e.store).
 		WithTransaction(e.txn).

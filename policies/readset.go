@@ -297,6 +297,9 @@ func (a *analysis) walkCall(expr *ast.Expr) bool {
 		return false
 	}
 	operator := expr.Operator()
+	if operator.Equal(ast.ObjectGet.Ref()) {
+		return a.walkObjectGet(expr.Operands())
+	}
 	if !operator[0].Equal(ast.DefaultRootDocument) {
 		return false
 	}
@@ -316,6 +319,35 @@ func (a *analysis) walkCall(expr *ast.Expr) bool {
 	}
 	for _, rule := range rules {
 		a.rule(rule, arguments)
+	}
+	return true
+}
+
+// walkObjectGet reads object.get(x, "key", default) and object.get(x, ["a", 0],
+// default) as the references they stand for.
+func (a *analysis) walkObjectGet(operands []*ast.Term) bool {
+	path, ok := a.path(operands[0])
+	if !ok {
+		return false
+	}
+	path = path[:len(path):len(path)]
+	switch key := operands[1].Value.(type) {
+	case ast.String:
+		path = append(path, step{name: string(key)})
+	case *ast.Array:
+		for i := range key.Len() {
+			if name, ok := key.Elem(i).Value.(ast.String); ok {
+				path = append(path, step{name: string(name)})
+			} else {
+				path = append(path, step{item: true})
+			}
+		}
+	default:
+		return false
+	}
+	a.mark(path, true)
+	for _, operand := range operands[1:] {
+		a.walk(operand)
 	}
 	return true
 }
