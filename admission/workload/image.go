@@ -42,32 +42,43 @@ const (
 // upper-case registries, which name the same host as lower-case ones but not the
 // same entry of an allow-list or of a runtime's mirror configuration.
 func ParseImage(text string) (Image, error) {
-	fail := func(reason string) (Image, error) { return Image{}, &ReferenceError{Text: text, Reason: reason} }
+	image, ok := splitCommon(text)
+	if !ok {
+		var reason string
+		if image, reason = split(text); reason != "" {
+			return Image{}, &ReferenceError{Text: text, Reason: reason}
+		}
+	}
+	if image.Tag == "" && image.Digest == "" {
+		image.Tag = "latest"
+	}
+	if reason := image.canonicalRegistry(); reason != "" {
+		return Image{}, &ReferenceError{Text: text, Reason: reason}
+	}
+	image.Ref = image.canonical()
+	return image, nil
+}
+
+// split takes a reference apart by the grammar, or says why it is none.
+func split(text string) (image Image, reason string) {
 	if text == "" {
-		return fail("it is empty; name an image")
+		return image, "it is empty; name an image"
 	}
 	if reason := foreignCharacter(text); reason != "" {
-		return fail(reason)
+		return image, reason
 	}
 	named, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
-		return fail(grammarReason(err))
+		return image, grammarReason(err)
 	}
-	image := Image{Text: text, Registry: reference.Domain(named), Repository: reference.Path(named)}
+	image = Image{Text: text, Registry: reference.Domain(named), Repository: reference.Path(named)}
 	if tagged, ok := named.(reference.Tagged); ok {
 		image.Tag = tagged.Tag()
 	}
 	if digested, ok := named.(reference.Digested); ok {
 		image.Digest = digested.Digest().String()
 	}
-	if image.Tag == "" && image.Digest == "" {
-		image.Tag = "latest"
-	}
-	if reason := image.canonicalRegistry(); reason != "" {
-		return fail(reason)
-	}
-	image.Ref = image.canonical()
-	return image, nil
+	return image, ""
 }
 
 // foreignCharacter names the first character that no reference can have.

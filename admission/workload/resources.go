@@ -1,35 +1,54 @@
 package workload
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// podResources writes spec.resources (KEP-2837). As the API server does, requests
-// missing beside limits default to what the containers request together, else to
-// the limits.
+// podResources writes spec.resources (KEP-2837) with the API server's defaults,
+// which it sets only where the manifest sets something: huge pages are limited to
+// what the containers are; requests missing beside limits are what the containers
+// request together, else the limits.
 func (b *builder) podResources() error {
-	own := &b.spec.Resources
-	path := b.paths.field(b.path, "resources")
-	if len(own.Limits) == 0 {
-		var err error
-		b.out.Resources, err = b.resources(own, path)
-		return err
+	filled := b.spec.Resources
+	if len(filled.Limits)+len(filled.Requests) > 0 {
+		filled.Limits = b.filled(filled.Limits, b.hugePages())
 	}
-	filled := *own
-	filled.Requests = append(quantities(nil), own.Requests...)
-	for _, name := range []string{"cpu", "memory"} {
-		if own.Requests.has(name) {
+	if len(filled.Limits) > 0 {
+		filled.Requests = b.filled(filled.Requests, []string{"cpu", "memory"})
+	}
+	var err error
+	b.out.Resources, err = b.resources(&filled, b.paths.field(b.path, "resources"))
+	return err
+}
+
+// filled adds what the containers request of some resources where the list lacks them.
+func (b *builder) filled(list quantities, names []string) quantities {
+	out := append(quantities(nil), list...)
+	for _, name := range names {
+		if list.has(name) {
 			continue
 		}
 		if sum, ok := b.requested(name); ok {
-			filled.Requests = append(filled.Requests, namedQuantity{name, quantity(sum.String())})
+			out = append(out, namedQuantity{name, quantity(sum.String())})
 		}
 	}
-	var err error
-	b.out.Resources, err = b.resources(&filled, path)
-	return err
+	return out
+}
+
+// hugePages are the names of the huge page resources the containers are limited in.
+func (b *builder) hugePages() []string {
+	var names []string
+	for i := range b.containers {
+		for _, n := range b.containers[i].Resources.Limits {
+			if strings.HasPrefix(n.name, "hugepages-") && !slices.Contains(names, n.name) {
+				names = append(names, n.name)
+			}
+		}
+	}
+	return names
 }
 
 // requested is what all containers need of a resource at once, by the rules of
