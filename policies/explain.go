@@ -179,6 +179,12 @@ func (t *ruleTracer) scope(event topdown.Event) scope {
 
 // plug puts values in the place of variables.
 func (s scope) plug(term *ast.Term) *ast.Term {
+	if name, ok := term.Value.(ast.Var); ok {
+		if value, ok := s[name]; ok {
+			return ast.NewTerm(value)
+		}
+		return term
+	}
 	plugged, err := ast.TransformVars(term.Copy(), func(v ast.Var) (ast.Value, error) {
 		if value, ok := s[v]; ok {
 			return value, nil

@@ -1,0 +1,66 @@
+package policies
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestExplainNamesTheLineTheFieldAndItsValue(t *testing.T) {
+	bundle, err := Load(fstest.MapFS{
+		"bundle.yaml": {Data: []byte("apiVersion: policy.portcullis.dev/v1alpha1\nkind: Bundle\nname: t\nserial: 1\npolicies: [{policy: pods/x}]\n")},
+		"x.rego": {Data: []byte(`# METADATA
+# title: X
+# description: X.
+# custom:
+#   severity: low
+#   match: {workload: any}
+#   remediation: Mend it.
+package portcullis.pods.x
+
+deny contains finding if {
+	some container in input.workload.containers
+	container.securityContext.privileged
+	not container.securityContext.runAsNonRoot
+	finding := {"msg": "privileged", "path": container.path}
+}
+
+deny contains "never" if {
+	input.object.kind == "Nothing"
+}
+`)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := NewEngine(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := &Request{
+		Door: DoorGate, Operation: "CREATE", Namespace: "n", Name: "a",
+		Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"}, Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
+		Object: []byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[{"name":"ok","image":"i"},{"name":"bad","image":"i","securityContext":{"privileged":true}}]}}`),
+	}
+	traces, err := engine.Explain(context.Background(), request, &Facts{}, time.Unix(0, 0))
+	if err != nil || len(traces) != 1 {
+		t.Fatalf("got %+v, %v, want one trace", traces, err)
+	}
+	trace := traces[0]
+	if trace.File != "x.rego" || trace.Line != 10 || trace.Path != "spec.containers[1]" || trace.Rule != "deny contains finding if {" {
+		t.Errorf("got %+v, want the rule at x.rego:10 about spec.containers[1]", trace)
+	}
+	want := []Step{
+		{Line: 12, Text: "container.securityContext.privileged", Reads: []Reading{{"container.securityContext.privileged", "spec.containers[1].securityContext.privileged", "true"}}},
+		{Line: 13, Text: "not container.securityContext.runAsNonRoot", Reads: []Reading{{"container.securityContext.runAsNonRoot", "spec.containers[1].securityContext.runAsNonRoot", ""}}},
+	}
+	for i, step := range want {
+		if got := trace.Steps[i+1]; got.Line != step.Line || got.Text != step.Text || !slices.Equal(got.Reads, step.Reads) {
+			t.Errorf("got step %+v, want %+v", got, step)
+		}
+	}
+}
