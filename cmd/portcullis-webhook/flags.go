@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission/informer"
+	"github.com/portcullis-dev/portcullis/admission/webhook"
+	"github.com/portcullis-dev/portcullis/admission/webhook/configuration"
+	"github.com/spf13/pflag"
+)
+
+// flags is what the command line says.
+type flags struct {
+	bundle, profile string
+
+	listen, probes                 string
+	tlsCert, tlsKey                string
+	certificateDir                 string
+	dnsNames                       []string
+	caller, clientCA, secretFile   string
+	clientNames                    []string
+	maxBody, maxRunning, maxWait   int
+	timeoutCap, timeoutMargin      time.Duration
+	drainDelay, drainGrace         time.Duration
+	kubeconfig                     string
+	noCluster                      bool
+	maxFactBytes                   int
+	logLevel                       slog.Level
+	printConfig, name              string
+	service, url, caFile, ownSpace string
+	nodeNamespaces                 []string
+	timeoutSeconds                 int32
+}
+
+// The forms of --print-config.
+const (
+	printAPI    = "api"
+	printStatic = "manifests"
+)
+
+func (f *flags) register(set *pflag.FlagSet) {
+	set.SortFlags = false
+
+	set.StringVar(&f.bundle, "bundle", "", "folder of the policy `bundle`; the built-in library by default")
+	set.StringVar(&f.profile, "profile", "", "`profile` of the bundle for all requests; by default the bundle chooses by namespace")
+
+	set.StringVar(&f.listen, "listen", ":8443", "`address` for AdmissionReviews")
+	set.StringVar(&f.probes, "probes", ":8081", "`address` for /livez, /readyz and /metrics, without TLS")
+
+	set.StringVar(&f.tlsCert, "tls-cert", "", "serving certificate `file`, watched for changes; with --tls-key")
+	set.StringVar(&f.tlsKey, "tls-key", "", "serving key `file`, watched for changes")
+	set.StringVar(&f.certificateDir, "certificate-dir", "", "`folder` for a certificate authority of this replica's own, where no certificate is given; in memory by default")
+	set.StringSliceVar(&f.dnsNames, "dns-name", nil, "`names` and addresses in that certificate; by default those of --service or --url, else localhost")
+
+	set.StringVar(&f.caller, "caller", webhook.CallerCertificate.String(), "how the API server shows who it is: certificate, secret-path or open")
+	set.StringVar(&f.clientCA, "client-ca", "", "`file` of CA certificates that sign the API server's client certificate, watched for changes")
+	set.StringSliceVar(&f.clientNames, "client-name", nil, "common `names` that may call; any that --client-ca signed by default")
+	set.StringVar(&f.secretFile, "secret-path-file", "", "`file` with the secret first path segment")
+
+	set.IntVar(&f.maxBody, "max-body", webhook.DefaultMaxBody, "largest request in `bytes`")
+	set.IntVar(&f.maxRunning, "max-running", 0, "`number` of reviews at once; 4 a processor by default")
+	set.IntVar(&f.maxWait, "max-waiting", 0, "`number` of reviews that may wait for a place; 16 times --max-running by default")
+	set.DurationVar(&f.timeoutCap, "timeout-cap", webhook.DefaultTimeoutCap, "longest `time` for a review, whatever the API server allows")
+	set.DurationVar(&f.timeoutMargin, "timeout-margin", webhook.DefaultTimeoutMargin, "`time` kept back from the API server's timeout for the answer")
+	set.DurationVar(&f.drainDelay, "drain-delay", 5*time.Second, "`time` to go on serving after SIGTERM, until the cluster has noticed")
+	set.DurationVar(&f.drainGrace, "drain-grace", 20*time.Second, "`time` after that for requests under way")
+
+	set.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` for reading facts; by default that of the pod's service account")
+	set.BoolVar(&f.noCluster, "no-cluster", false, "read no facts; policies that need some deny")
+	set.IntVar(&f.maxFactBytes, "max-fact-bytes", informer.DefaultMaxBytes, "memory in `bytes` for the objects of each kind that policies read")
+
+	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
+
+	set.StringVar(&f.printConfig, "print-config", "", "print webhook configurations and exit; `form` api (the default) for objects to apply, manifests for files beside the API server (KEP-5793)")
+	set.Lookup("print-config").NoOptDefVal = printAPI
+	set.StringVar(&f.name, "name", configuration.DefaultName, "`name` of the printed configurations")
+	set.StringVar(&f.service, "service", "", "where the API server reaches the webhook: `namespace/name[:port]` of a Service")
+	set.StringVar(&f.url, "url", "", "where the API server reaches the webhook without a Service: https `URL`")
+	set.StringVar(&f.caFile, "ca-file", "", "`file` of CA certificates that verify the webhook's; by default the bundle in --certificate-dir")
+	set.StringVar(&f.ownSpace, "own-namespace", "", "`namespace` the webhook runs in, whose pods must be able to come back without it; that of --service by default")
+	set.StringSliceVar(&f.nodeNamespaces, "node-namespaces", configuration.DefaultNodeNamespaces, "`namespaces` of the DaemonSets that a node needs to become ready")
+	set.Int32Var(&f.timeoutSeconds, "timeout-seconds", configuration.DefaultTimeoutSeconds, "`seconds` the API server waits for an answer")
+}
+
+// names are those of the serving certificate.
+func (f *flags) names() ([]string, error) {
+	names := slices.Clone(f.dnsNames)
+	if len(names) > 0 {
+		return names, nil
+	}
+	if f.service != "" {
+		service, err := f.parseService()
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, service.Name+"."+service.Namespace+".svc")
+	}
+	if parsed, err := url.Parse(f.url); err == nil && parsed.Hostname() != "" {
+		names = append(names, parsed.Hostname())
+	}
+	if len(names) == 0 {
+		names = []string{"localhost", "127.0.0.1", "::1"}
+	}
+	return names, nil
+}
+
+func (f *flags) parseService() (*configuration.Service, error) {
+	if f.service == "" {
+		return nil, nil
+	}
+	address, portText, hasPort := strings.Cut(f.service, ":")
+	namespace, name, ok := strings.Cut(address, "/")
+	if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+		return nil, usagef("--service is %q: give namespace/name or namespace/name:port", f.service)
+	}
+	service := &configuration.Service{Namespace: namespace, Name: name}
+	if hasPort {
+		port, err := strconv.ParseUint(portText, 10, 16)
+		if err != nil || port == 0 {
+			return nil, usagef("--service is %q: the port is no number from 1 to 65535", f.service)
+		}
+		service.Port = int32(port)
+	}
+	return service, nil
+}
+
+func (f *flags) secret() (string, error) {
+	if f.secretFile == "" {
+		return "", nil
+	}
+	content, err := os.ReadFile(f.secretFile)
+	if err != nil {
+		return "", fmt.Errorf("reading the secret path: %w", err)
+	}
+	return strings.TrimSpace(string(content)), nil
+}
+
+// check finds flags that contradict each other, before anything is read.
+func (f *flags) check() error {
+	mode, err := webhook.ParseCallerMode(f.caller)
+	switch {
+	case err != nil:
+		return usageError{err}
+	case mode == webhook.CallerCertificate && f.clientCA == "":
+		return usagef("callers must show a client certificate, but there is no CA to check it with: give --client-ca, or choose --caller=secret-path or, to try things out, --caller=open")
+	case mode == webhook.CallerSecretPath && f.secretFile == "":
+		return usagef("callers must know the secret path, but there is none: give --secret-path-file")
+	case (f.tlsCert == "") != (f.tlsKey == ""):
+		return usagef("--tls-cert and --tls-key belong together: give both or neither")
+	case f.tlsCert != "" && f.certificateDir != "":
+		return usagef("--certificate-dir is for a certificate of the webhook's own: leave it out with --tls-cert")
+	case f.noCluster && f.kubeconfig != "":
+		return usagef("--no-cluster and --kubeconfig contradict each other: leave one out")
+	}
+	for name, address := range map[string]string{"--listen": f.listen, "--probes": f.probes} {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return usagef("%s is %q: give host:port or :port", name, address)
+		}
+	}
+	return nil
+}

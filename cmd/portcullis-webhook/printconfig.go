@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
+	"github.com/portcullis-dev/portcullis/admission/webhook/configuration"
+)
+
+// printConfig prints what the API server must be told.
+func printConfig(f *flags, stdout, stderr io.Writer) error {
+	if f.printConfig != printAPI && f.printConfig != printStatic {
+		return usagef("--print-config is %q: choose %s or %s", f.printConfig, printAPI, printStatic)
+	}
+	options, err := f.configuration()
+	if err != nil {
+		return err
+	}
+	if len(options.CABundle) == 0 {
+		fmt.Fprintln(stderr, "No CA bundle: the API server will trust only what its host trusts. Give --ca-file if the webhook's certificate is signed by another CA.")
+	}
+	engine, err := loadEngine(f)
+	if err != nil {
+		return err
+	}
+	var printed []byte
+	if f.printConfig == printStatic {
+		static, err := configuration.ComputeStatic(engine.Interests(), options)
+		if err != nil {
+			return usageError{err}
+		}
+		printed, err = static.YAML()
+		if err != nil {
+			return err
+		}
+	} else {
+		configurations, err := configuration.Compute(engine.Interests(), options)
+		if err != nil {
+			return usageError{err}
+		}
+		if printed, err = configurations.YAML(); err != nil {
+			return err
+		}
+	}
+	_, err = stdout.Write(printed)
+	return err
+}
+
+func (f *flags) configuration() (configuration.Options, error) {
+	options := configuration.Options{
+		Name: f.name, URL: f.url, TimeoutSeconds: f.timeoutSeconds,
+		Recovery: configuration.Recovery{Namespace: f.ownSpace, NodeNamespaces: f.nodeNamespaces},
+	}
+	var err error
+	if options.Service, err = f.parseService(); err != nil {
+		return options, err
+	}
+	if options.SecretPath, err = f.secret(); err != nil {
+		return options, err
+	}
+	options.CABundle, err = f.caBundle()
+	return options, err
+}
+
+// caBundle is from --ca-file, or from the directory of an authority of the webhook's
+// own, which is made here if the webhook has not been started yet.
+func (f *flags) caBundle() ([]byte, error) {
+	if f.caFile != "" {
+		bundle, err := os.ReadFile(f.caFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the CA bundle: %w", err)
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(bundle) {
+			return nil, fmt.Errorf("reading the CA bundle: %s holds no certificate in PEM", f.caFile)
+		}
+		return bytes.TrimSpace(bundle), nil
+	}
+	if f.certificateDir == "" {
+		return nil, nil
+	}
+	bundle, err := os.ReadFile(filepath.Join(f.certificateDir, certificate.BundleFile))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return bundle, err
+	}
+	names, err := f.names()
+	if err != nil {
+		return nil, err
+	}
+	own, err := certificate.NewSelfSigned(certificate.Options{Names: names, Directory: f.certificateDir})
+	if err != nil {
+		return nil, err
+	}
+	return own.CABundle(), nil
+}

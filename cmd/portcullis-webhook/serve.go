@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/admission/informer"
+	"github.com/portcullis-dev/portcullis/admission/webhook"
+	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
+	"github.com/portcullis-dev/portcullis/policies"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+)
+
+// background is what runs beside the servers until the program ends.
+type background []func(context.Context)
+
+// run starts all and returns a function that waits for them.
+func (b background) run(ctx context.Context) (wait func()) {
+	var group sync.WaitGroup
+	for _, task := range b {
+		group.Go(func() { task(ctx) })
+	}
+	return group.Wait
+}
+
+// serve runs the webhook until ctx ends and it has drained.
+func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	klog.SetSlogLogger(logger) // what client-go has to say
+	engine, err := loadEngine(f)
+	if err != nil {
+		return err
+	}
+	var tasks background
+	facts, factsCheck, err := f.facts(engine.Bundle(), logger, &tasks)
+	if err != nil {
+		return err
+	}
+	serving, err := f.certificate(logger, &tasks)
+	if err != nil {
+		return err
+	}
+	callers, err := f.callers(logger, &tasks)
+	if err != nil {
+		return err
+	}
+	metrics := webhook.NewMetrics()
+	metrics.Gauge("portcullis_webhook_certificate_expiry_timestamp_seconds", "When the serving certificate expires.",
+		func() float64 { return float64(serving.Expires().Unix()) })
+	handler, err := webhook.NewHandler(webhook.Options{
+		Reviewer: profiled{admission.NewReviewer(engine, facts, time.Now), f.profile},
+		Callers:  callers, Logger: logger, Metrics: metrics,
+		MaxBody: f.maxBody, MaxRunning: f.maxRunning, MaxWaiting: f.maxWait,
+		TimeoutCap: f.timeoutCap, TimeoutMargin: f.timeoutMargin,
+	})
+	if err != nil {
+		return err
+	}
+	reviews, probes, err := f.listenBoth()
+	if err != nil {
+		return err
+	}
+	// Certificates must go on being renewed and facts followed while draining.
+	tasksCtx, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
+	wait := tasks.run(tasksCtx)
+	defer wait()
+	defer stopTasks()
+	logger.Info("loaded policies", "bundle", engine.Bundle().Revision(), "profile", f.profile)
+	server := &webhook.Server{
+		Handler:     handler,
+		Certificate: serving.GetCertificate,
+		Probes: webhook.NewProbes(metrics,
+			webhook.Check{Name: "certificate", Check: serving.Check},
+			webhook.Check{Name: "facts", Check: factsCheck}),
+		DrainDelay: f.drainDelay, DrainGrace: f.drainGrace,
+		Logger: logger,
+	}
+	return server.Serve(ctx, reviews, probes)
+}
+
+// profiled asks a Reviewer with a profile for all requests, "" for the bundle's own
+// choice.
+type profiled struct {
+	*admission.Reviewer
+	profile string
+}
+
+func (p profiled) Review(ctx context.Context, request admission.Request) admission.Verdict {
+	request.Profile = p.profile
+	return p.Reviewer.Review(ctx, request)
+}
+
+func (p profiled) Mutate(ctx context.Context, request admission.Request) admission.Verdict {
+	request.Profile = p.profile
+	return p.Reviewer.Mutate(ctx, request)
+}
+
+// facts are those of the cluster.
+func (f *flags) facts(bundle *policies.Bundle, logger *slog.Logger, tasks *background) (admission.Facts, func() error, error) {
+	if f.noCluster {
+		logger.Warn("reading no facts: policies that need some deny", "flag", "--no-cluster")
+		return informer.None{Reason: "the webhook runs with --no-cluster"}, func() error { return nil }, nil
+	}
+	config, err := f.restConfig()
+	if err != nil {
+		return nil, nil, err
+	}
+	facts, err := informer.New(config, informer.Options{Reads: reads(bundle), MaxBytes: f.maxFactBytes, Logger: logger})
+	if err != nil {
+		return nil, nil, err
+	}
+	*tasks = append(*tasks, facts.Run)
+	return facts, facts.Check, nil
+}
+
+func (f *flags) restConfig() (*rest.Config, error) {
+	if f.kubeconfig != "" {
+		config, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
+		if err != nil {
+			return nil, fmt.Errorf("reading the kubeconfig %s: %w", f.kubeconfig, err)
+		}
+		return config, nil
+	}
+	config, err := rest.InClusterConfig()
+	if errors.Is(err, rest.ErrNotInCluster) {
+		return nil, usagef("there is no cluster to read facts from: give --kubeconfig, or --no-cluster to do without")
+	}
+	return config, err
+}
+
+// reads are the kinds that configured policies declare for the admission door.
+func reads(bundle *policies.Bundle) []policies.Read {
+	var reads []policies.Read
+	add := func(instances []policies.Instance) {
+		for _, instance := range instances {
+			policy := bundle.Policies[instance.Policy]
+			if policy == nil || instance.Enforcement == policies.EnforceOff {
+				continue
+			}
+			if len(policy.Doors) > 0 && !slices.Contains(policy.Doors, policies.DoorAdmission) {
+				continue
+			}
+			for _, declared := range policy.Reads {
+				read := policies.Read{Group: declared.Group, Resource: declared.Resource}
+				if !slices.Contains(reads, read) {
+					reads = append(reads, read)
+				}
+			}
+		}
+	}
+	add(bundle.Manifest.Policies)
+	for _, profile := range bundle.Manifest.Profiles {
+		add(profile.Policies)
+	}
+	return reads
+}
+
+// servingCertificate is either kind of certificate.
+type servingCertificate interface {
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Expires() time.Time
+	Check() error
+	Run(context.Context)
+}
+
+func (f *flags) certificate(logger *slog.Logger, tasks *background) (servingCertificate, error) {
+	serving, err := f.loadCertificate(logger)
+	if err != nil {
+		return nil, err
+	}
+	*tasks = append(*tasks, serving.Run)
+	return serving, nil
+}
+
+func (f *flags) loadCertificate(logger *slog.Logger) (servingCertificate, error) {
+	if f.tlsCert != "" {
+		return certificate.NewFiles(f.tlsCert, f.tlsKey, nil, logger)
+	}
+	names, err := f.names()
+	if err != nil {
+		return nil, err
+	}
+	own, err := certificate.NewSelfSigned(certificate.Options{Names: names, Directory: f.certificateDir, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	if f.certificateDir == "" {
+		logger.Warn("the certificate authority is in memory and ends with this process: give the API server this CA bundle, or use --certificate-dir or --tls-cert", "caBundle", string(own.CABundle()))
+	}
+	return own, nil
+}
+
+func (f *flags) callers(logger *slog.Logger, tasks *background) (*webhook.Callers, error) {
+	mode, err := webhook.ParseCallerMode(f.caller)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	callers := &webhook.Callers{Mode: mode, Names: f.clientNames}
+	switch mode {
+	case webhook.CallerCertificate:
+		authorities, err := certificate.NewAuthorities(f.clientCA, logger)
+		if err != nil {
+			return nil, err
+		}
+		callers.CAs = authorities.Pool
+		*tasks = append(*tasks, authorities.Run)
+		if len(f.clientNames) == 0 {
+			logger.Warn("any certificate that the client CA signed may call: give --client-name unless it signs for the API server only")
+		}
+	case webhook.CallerSecretPath:
+		if callers.Secret, err = f.secret(); err != nil {
+			return nil, err
+		}
+	case webhook.CallerOpen:
+		logger.Warn("ANYBODY WHO REACHES THIS PORT IS ANSWERED: every pod can send it objects to judge (CVE-2025-1974). Use --caller=certificate, or --caller=secret-path and a network policy", "caller", "open")
+	}
+	return callers, nil
+}
+
+func (f *flags) listenBoth() (reviews, probes net.Listener, err error) {
+	if reviews, err = net.Listen("tcp", f.listen); err != nil {
+		return nil, nil, fmt.Errorf("listening for reviews: %w: choose another address with --listen", err)
+	}
+	if probes, err = net.Listen("tcp", f.probes); err != nil {
+		reviews.Close()
+		return nil, nil, fmt.Errorf("listening for probes: %w: choose another address with --probes", err)
+	}
+	return reviews, probes, nil
+}
