@@ -1,0 +1,98 @@
+# What the policies about credentials in plain text share: known formats, telling
+# names, and how random a text is. Nothing here returns the credential itself.
+package portcullis.lib.credentials
+
+# nothing is a regular expression that no text matches, so that an empty list of
+# alternatives matches nothing instead of everything.
+nothing := `[^\x00-\x{10FFFF}]`
+
+# any_of makes one regular expression of many.
+any_of(patterns) := concat("|", array.concat([nothing], [sprintf("(?:%s)", [pattern]) | some pattern in patterns]))
+
+# settings are the parameters of a policy, made ready: formats are {name, pattern},
+# names what the name of a credential ends with, harmless what a value is that needs
+# no hiding.
+settings(formats, names, harmless, minimum_length, minimum_entropy) := {
+	"formats": formats,
+	# A format with the rest of its word: a short format may be the beginning of a longer one.
+	"word": sprintf(`(?:%s)[^\s"',;]*`, [any_of([format.pattern | some format in formats])]),
+	"format": any_of([format.pattern | some format in formats]),
+	"name": sprintf("(?i)(?:%s)$", [any_of(names)]),
+	"assignment": sprintf(`(?i)(?:^|[\s,{;&?"'])([\w.-]*(?:%s))["']?[ \t]*[:=][ \t]*["']?([^\s"'#,;&}()<>$\[\]{]{3,})([^\s"',;&}]*)`, [any_of(names)]),
+	"harmless": any_of(harmless),
+	"random": sprintf("^[A-Za-z0-9+/=_-]{%d,256}$", [minimum_length]),
+	"minimum_entropy": minimum_entropy,
+}
+
+# reason says why a named value is a credential; undefined where it is none.
+reason(name, value, s) := sprintf("holds a credential: %s", [format]) if {
+	format := known_format(value, s)
+} else := "holds a literal value, though its name says that it is a credential" if {
+	regex.match(s.name, name)
+	not regex.match(s.harmless, value)
+} else := sprintf("holds what looks like a credential: %v bits of entropy per character", [round(bits * 10) / 10]) if {
+	bits := randomness(value, s)
+}
+
+# known_format is the name of the first known format that occurs in a text. One
+# expression for all formats decides about most texts at once.
+known_format(text, s) := found[0] if {
+	regex.match(s.format, text)
+	found := [format.name | some format in s.formats; regex.match(format.pattern, text)]
+}
+
+# randomness is the entropy of a value that looks random: one long word with capitals,
+# small letters and digits, and enough entropy. Hexadecimal digests stay below 4 bits.
+randomness(value, s) := bits if {
+	regex.match(s.random, value)
+	regex.match("[a-z]", value)
+	regex.match("[A-Z]", value)
+	regex.match("[0-9]", value)
+	not regex.match(s.harmless, value)
+	bits := entropy(value)
+	bits >= s.minimum_entropy
+}
+
+# assignments are what a text assigns to credentials: password=…, "token": "…",
+# --api-key=…. Each has the name, the text of the assignment and that text masked. The last two groups
+# are the value and what follows it without a break, whatever groups the patterns of
+# names bring along; password = read(…) is a call.
+assignments(text, s) := {assignment |
+	some groups in regex.find_all_string_submatch_n(s.assignment, text, -1)
+	[value, rest] := array.slice(groups, count(groups) - 2, count(groups))
+	not regex.match(s.harmless, value)
+	not startswith(rest, "(")
+	masked_text := replace(groups[0], concat("", [value, rest]), reference)
+	assignment := {"name": groups[1], "text": groups[0], "masked": masked_text}
+}
+
+# masked is a text with a reference in place of each credential that is known in it.
+masked(text, s) := strings.replace_n({assignment.text: assignment.masked | some assignment in assignments(rest, s)}, rest) if {
+	rest := regex.replace(text, s.word, concat("", ["$", reference]))
+}
+
+# reference is how Kubernetes writes a variable in commands and arguments.
+reference := "$(CREDENTIAL)"
+
+# entropy is Shannon's, in bits per character: log2(n) - sum(k log2(k)) / n over how
+# often, k, each character occurs among n.
+entropy(text) := log2(n) - (sum(parts) / n) if {
+	characters := split(text, "")
+	n := count(characters)
+	occurring := {character | some character in characters}
+	parts := [part | some character in occurring; k := strings.count(text, character); part := k * log2(k)]
+}
+
+powers_of_two := [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+
+# log2 of a whole number up to 2047: the power of two below it, and the series of
+# ln((1+z)/(1-z)) for the rest, good to six digits.
+log2(n) := whole + (2.885390081777927 * ((((z + (z3 / 3)) + (z5 / 5)) + (z7 / 7)) + (z9 / 9))) if {
+	whole := max([exponent | some exponent, power in powers_of_two; power <= n])
+	mantissa := n / powers_of_two[whole]
+	z := (mantissa - 1) / (mantissa + 1)
+	z3 := (z * z) * z
+	z5 := (z3 * z) * z
+	z7 := (z5 * z) * z
+	z9 := (z7 * z) * z
+}
