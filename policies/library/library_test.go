@@ -49,3 +49,43 @@ func TestEverySampleOfEveryPolicyIsJudgedAsItsFolderSays(t *testing.T) {
 		})
 	}
 }
+
+func TestInvertingAnyConditionOfAPolicyTurnsASampleRed(t *testing.T) {
+	bundle := load(t)
+	for id, policy := range bundle.Policies {
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			suite, err := sample.Load(os.DirFS("."), policy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mutants, err := bundle.Mutants(id, suite.Parameters)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(mutants) == 0 {
+				t.Error("the policy has no condition to invert")
+			}
+			for _, mutant := range mutants {
+				if survives(suite, mutant) {
+					t.Errorf("%s is noticed by no sample: add one that needs the condition, or leave the condition out", mutant)
+				}
+			}
+		})
+	}
+}
+
+// survives says whether all samples still pass. A mutant that does not compile does
+// not survive.
+func survives(suite *sample.Suite, mutant policies.Mutant) bool {
+	engine, err := policies.NewEngine(mutant.Bundle)
+	if err != nil {
+		return false
+	}
+	for i := range suite.Samples {
+		if suite.Samples[i].Run(context.Background(), engine) != nil {
+			return false
+		}
+	}
+	return true
+}
