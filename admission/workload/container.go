@@ -34,7 +34,10 @@ func (b *builder) containerPath(c *placedContainer) string {
 
 // image parses the image reference and defaults the pull policy by it.
 func (b *builder) image(from *placedContainer, to *Container) error {
-	path := b.paths.field(to.Path, "image")
+	path := from.imagePath
+	if path == "" {
+		path = b.paths.field(to.Path, "image")
+	}
 	if reason := b.openImage(from.Image); reason != "" {
 		b.out.Unresolved = append(b.out.Unresolved, Unresolved{path, from.Image, reason})
 		return nil

@@ -1,7 +1,6 @@
 package workload
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,16 +23,9 @@ func (n node) decode(into any) error {
 		return nil
 	}
 	if err := json.Unmarshal(n.raw, into); err != nil {
-		return fmt.Errorf("reading %s: %w", n.name(), err)
+		return explain(n.path, err)
 	}
 	return nil
-}
-
-func (n node) name() string {
-	if n.path == "" {
-		return "the object"
-	}
-	return n.path
 }
 
 // present says that the part is there.

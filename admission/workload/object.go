@@ -174,6 +174,8 @@ type container struct {
 		PostStart *probe `json:"postStart"`
 		PreStop   *probe `json:"preStop"`
 	} `json:"lifecycle"`
+
+	imagePath string // where image does not lie in the container
 }
 
 type securityContext struct {
@@ -380,7 +382,7 @@ func eachField(d *jsontext.Decoder, f func(name string) error) error {
 		return err
 	}
 	if token.Kind() != '{' {
-		return fmt.Errorf("there is a %s where an object belongs", token.Kind())
+		return fmt.Errorf("it is a %s: make it a map", kindName(token.Kind()))
 	}
 	for d.PeekKind() != '}' {
 		name, err := d.ReadToken()
@@ -407,7 +409,7 @@ func (p *pairs) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 			return err
 		}
 		if value.Kind() != '"' && value.Kind() != 'n' {
-			return fmt.Errorf("the value of %q is a %s: put it in quotes", abbreviate(name), value.Kind())
+			return fmt.Errorf("the value of %q is a %s: put it in quotes", abbreviate(name), kindName(value.Kind()))
 		}
 		pair := KeyValue{Key: name}
 		if value.Kind() == '"' {
@@ -443,7 +445,7 @@ func (q *quantity) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	case '"', '0':
 		*q = quantity(token.String())
 	default:
-		return fmt.Errorf("there is a %s where a quantity belongs", token.Kind())
+		return fmt.Errorf("it is a %s: make it a quantity such as 500m or 64Mi", kindName(token.Kind()))
 	}
 	return nil
 }

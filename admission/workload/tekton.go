@@ -85,7 +85,7 @@ func (p *pod) addTask(task *tektonTaskSpec, path string) {
 			step.Resources = step.ComputeResources
 		}
 		if task.StepTemplate != nil {
-			step.inherit(task.StepTemplate)
+			step.inherit(task.StepTemplate, join(path, "stepTemplate"))
 		}
 		p.containers = append(p.containers, placedContainer{RoleApp, path, "steps", i, &step.container})
 	}
@@ -97,9 +97,11 @@ func (p *pod) addTask(task *tektonTaskSpec, path string) {
 	}
 }
 
-// inherit fills what the step does not say from the task's stepTemplate.
-func (c *container) inherit(template *container) {
-	c.Image = or(c.Image, template.Image)
+// inherit fills what the step does not say from the task's stepTemplate at a path.
+func (c *container) inherit(template *container, path string) {
+	if c.Image == "" && template.Image != "" {
+		c.Image, c.imagePath = template.Image, join(path, "image")
+	}
 	c.ImagePullPolicy = or(c.ImagePullPolicy, template.ImagePullPolicy)
 	if c.Command == nil {
 		c.Command = template.Command
@@ -110,8 +112,10 @@ func (c *container) inherit(template *container) {
 	if c.Resources.Limits == nil && c.Resources.Requests == nil {
 		c.Resources = template.Resources
 	}
-	for _, v := range template.Env {
+	var paths paths
+	for i, v := range template.Env {
 		if !c.hasEnv(v.Name) {
+			v.path = paths.index(path, "env", i)
 			c.Env = append(c.Env, v)
 		}
 	}

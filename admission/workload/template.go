@@ -10,7 +10,7 @@ func findPod(raw []byte) ([]pod, error) {
 	p := pod{path: "spec", metadataPath: "metadata"}
 	var object podObject
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil, err
+		return nil, explain("", err)
 	}
 	p.metadata, p.spec = object.Metadata, object.Spec
 	p.place()
@@ -38,7 +38,7 @@ type controller struct {
 func findTemplate(raw []byte) ([]pod, error) {
 	var object controller
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil, err
+		return nil, explain("", err)
 	}
 	return []pod{templated(object.Spec.Template, "spec.template")}, nil
 }
@@ -47,7 +47,7 @@ func findTemplate(raw []byte) ([]pod, error) {
 func findReplicated(raw []byte) ([]pod, error) {
 	var object controller
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil, err
+		return nil, explain("", err)
 	}
 	p := templated(object.Spec.Template, "spec.template")
 	p.replicas = object.Spec.Replicas
@@ -65,7 +65,7 @@ func findCronJob(raw []byte) ([]pod, error) {
 		} `json:"spec"`
 	}
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil, err
+		return nil, explain("", err)
 	}
 	return []pod{templated(object.Spec.JobTemplate.Spec.Template, "spec.jobTemplate.spec.template")}, nil
 }
