@@ -1,0 +1,124 @@
+package policies
+
+import (
+	"context"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// everyPolicy is an engine of the whole library, each policy once, and the same
+// without guards.
+func everyPolicy(t testing.TB) (guarded, unguarded *Engine) {
+	t.Helper()
+	bundle, err := Load(os.DirFS("library"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle.Manifest.Profiles, bundle.Manifest.Namespaces = nil, nil
+	bundle.Manifest.Policies = nil
+	for id := range bundle.Policies {
+		bundle.Manifest.Policies = append(bundle.Manifest.Policies, Instance{Policy: id})
+	}
+	engines := [2]*Engine{}
+	for i := range engines {
+		if engines[i], err = NewEngine(bundle); err != nil {
+			t.Fatal(err)
+		}
+	}
+	engines[1].unguarded = true
+	return engines[0], engines[1]
+}
+
+func judgePod(e *Engine, raw []byte) Result {
+	r := &Request{
+		Door: DoorAudit, Operation: "CREATE", Namespace: "shop", Name: "shop",
+		Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
+		Kind:     metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
+		Object:   raw,
+	}
+	facts := &Facts{Namespace: &Namespace{Name: "shop"}}
+	return e.Evaluate(context.Background(), r, facts, time.Unix(1_800_000_000, 0), PhaseValidate)
+}
+
+func compareGuarded(t *testing.T, name string, guarded, unguarded *Engine, raw []byte) {
+	t.Helper()
+	got, want := judgePod(guarded, raw), judgePod(unguarded, raw)
+	if !reflect.DeepEqual(got, want) {
+		g, _ := json.Marshal(got)
+		w, _ := json.Marshal(want)
+		t.Errorf("%s: with guards\n%s\nwithout\n%s", name, g, w)
+	}
+}
+
+// podSamples are all pods among the library's samples, as JSON.
+func podSamples(t testing.TB) map[string][]byte {
+	t.Helper()
+	pods := map[string][]byte{}
+	err := fs.WalkDir(os.DirFS("library"), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.Contains(name, "testdata/") {
+			return err
+		}
+		content, err := os.ReadFile("library/" + name)
+		if err != nil {
+			return err
+		}
+		for _, document := range strings.Split(string(content), "\n---") {
+			raw, err := yaml.YAMLToJSON([]byte(document))
+			if err == nil && strings.Contains(string(raw), `"kind":"Pod"`) && !strings.Contains(string(raw), "AdmissionReview") {
+				pods[name] = raw
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pods
+}
+
+func TestGuardsChangeNoVerdictOnAnySample(t *testing.T) {
+	guarded, unguarded := everyPolicy(t)
+	pods := podSamples(t)
+	if len(pods) < 100 {
+		t.Errorf("got %d pods among the samples, want at least 100", len(pods))
+	}
+	for name, raw := range pods {
+		compareGuarded(t, name, guarded, unguarded, raw)
+	}
+}
+
+// FuzzGuards looks for a pod that guards judge otherwise than Rego does.
+func FuzzGuards(f *testing.F) {
+	guarded, unguarded := everyPolicy(f)
+	for _, raw := range podSamples(f) {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		compareGuarded(t, "pod", guarded, unguarded, raw)
+	})
+}
+
+func TestGuardsLeaveMostWorkloadPoliciesOutForAGoodPod(t *testing.T) {
+	guarded, _ := everyPolicy(t)
+	with, without := 0, 0
+	for _, i := range guarded.profiles[noProfile].instances {
+		if i.policy.Subject.Workload == "any" && i.policy.has(EffectDeny) {
+			if i.unit.guards[EffectDeny] != nil {
+				with++
+			} else {
+				without++
+			}
+		}
+	}
+	if with < 4*without {
+		t.Errorf("%d policies have a guard and %d have none: want at least four of five guarded", with, without)
+	}
+}
