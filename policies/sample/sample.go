@@ -294,12 +294,26 @@ func (s *Sample) RunFixed(ctx context.Context, engine *policies.Engine) error {
 			return fmt.Errorf("%s: applying the fix: %w", s.File, err)
 		}
 		fixed.judged[i].Object = object
+		if moved := namespaceOf(object); moved != "" {
+			fixed.judged[i].Namespace = moved
+		}
 		fixed.replace(s.judged[i], object)
 	}
 	if err := fixed.Run(ctx, engine); err != nil {
 		return fmt.Errorf("after its fix: %w", err)
 	}
 	return nil
+}
+
+// namespaceOf is the namespace an object says it belongs to: a fix may move it.
+func namespaceOf(object []byte) string {
+	var in struct {
+		Metadata struct{ Namespace string }
+	}
+	if json.Unmarshal(object, &in) != nil {
+		return ""
+	}
+	return in.Metadata.Namespace
 }
 
 // replace puts the fixed object in place of the old one among the cluster's objects.

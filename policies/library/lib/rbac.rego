@@ -19,6 +19,9 @@ some_name := ["replace-with-a-name"]
 # those are the entries of a list that are in a set, as text.
 those(list, set) := concat(", ", [entry | some entry in list; entry in set])
 
+# wildcards are the entries of a list that hold a wildcard.
+wildcards(list) := {entry | some entry in list; contains(entry, "*")}
+
 # without is the fix that takes a set of entries out of one list of the rule at an
 # index: the rule goes where nothing else is left of the list, but a wildcard leaves
 # the replacement.

@@ -6,6 +6,8 @@ test_those_keeps_the_order_of_the_list if {
 	rbac.those(["watch", "get", "create"], {"get", "watch"}) == "watch, get"
 }
 
+test_wildcards_are_found_anywhere if rbac.wildcards(["*", "pods", "*/exec", "pods/*"]) == {"*", "*/exec", "pods/*"}
+
 test_without_keeps_the_other_entries if {
 	rbac.without(2, "verbs", ["get", "bind"], {"bind"}, ["list"]) == [{"op": "set", "path": "rules[2].verbs", "value": ["get"]}]
 }

@@ -45,16 +45,9 @@ deny contains finding if {
 	finding := {
 		"msg": sprintf("%s is bound to %s", [rbac.described(subject), input.object.roleRef.name]),
 		"path": sprintf("subjects[%d]", [i]),
-		"fix": [{"op": "set", "path": "subjects", "value": rest}],
+		"fix": [{"op": "remove", "path": sprintf("subjects[%d]", [i])}],
 	}
 }
-
-# rest are the subjects that may stay: the same fix for each finding, so that fixing
-# one does not shift the indices of the next.
-
-rest := [subject | some subject in input.object.subjects; not [subject.kind, subject.name] in everybody]
-
-everybody := {["Group", name] | some name in input.parameters.groups}
 
 # A Role of that name can say anything, the ClusterRole is the cluster's own.
 harmless if {

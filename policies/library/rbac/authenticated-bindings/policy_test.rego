@@ -17,7 +17,7 @@ test_everybody_is_found if {
 	)
 	finding.msg == "group \"system:authenticated\" is bound to view"
 	finding.path == "subjects[1]"
-	finding.fix == [{"op": "set", "path": "subjects", "value": [{"kind": "User", "name": "ada"}]}]
+	finding.fix == [{"op": "remove", "path": "subjects[1]"}]
 }
 
 test_a_user_of_that_name_is_somebody if {

@@ -31,7 +31,7 @@ deny contains finding if {
 	finding := {
 		"msg": sprintf("%s is bound to %s", [rbac.described(subject), input.object.roleRef.name]),
 		"path": sprintf("subjects[%d]", [i]),
-		"fix": [{"op": "set", "path": "subjects", "value": rest}],
+		"fix": [{"op": "remove", "path": sprintf("subjects[%d]", [i])}],
 	}
 }
 
@@ -45,8 +45,3 @@ is_default(subject) if {
 	subject.kind == "User"
 	glob.match("system:serviceaccount:*:default", [":"], subject.name)
 }
-
-# rest are the subjects that may stay: the same fix for each finding, so that fixing
-# one does not shift the indices of the next.
-
-rest := [subject | some subject in input.object.subjects; not is_default(subject)]

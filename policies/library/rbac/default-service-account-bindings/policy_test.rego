@@ -16,7 +16,7 @@ test_the_default_account_is_found if {
 	])
 	finding.msg == "service account \"default\" is bound to view"
 	finding.path == "subjects[1]"
-	finding.fix == [{"op": "set", "path": "subjects", "value": [robot, group]}]
+	finding.fix == [{"op": "remove", "path": "subjects[1]"}]
 }
 
 test_it_is_found_by_its_user_name if {

@@ -54,13 +54,14 @@ deny contains finding if {
 	verb in entering[subresource]
 	some group in rule.apiGroups
 	group in {"*", ""}
-	entrances := {entry | some entry in rule.resources; some name in input.parameters.subresources; entry in forms[name]}
 	finding := {
 		"msg": sprintf("rule %d grants %s on %s", [i, concat(", ", rule.verbs), rbac.those(rule.resources, entrances)]),
 		"path": sprintf("rules[%d].resources", [i]),
 		"fix": rbac.without(i, "resources", rule.resources, entrances, rbac.some_resource),
 	}
 }
+
+entrances := union({resources | some resources in forms})
 
 # forms are the ways to write a subresource of pods in a rule.
 forms[subresource] := {"*", "pods/*", concat("/", ["*", subresource]), concat("/", ["pods", subresource])} if {

@@ -38,7 +38,7 @@ deny contains finding if {
 	some resource in rule.resources
 	contains(resource, "*")
 	not exempt(rule)
-	wildcards := {entry | some entry in rule.resources; contains(entry, "*")}
+	wildcards := rbac.wildcards(rule.resources)
 	finding := {
 		"msg": sprintf("rule %d grants %s on the resources %s", [i, concat(", ", rule.verbs), rbac.those(rule.resources, wildcards)]),
 		"path": sprintf("rules[%d].resources", [i]),
