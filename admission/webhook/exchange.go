@@ -12,11 +12,20 @@ import (
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/policies"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+)
+
+// encoding writes Kubernetes' types as their tags mean it, the same bytes for the same
+// verdict. What is no text in a bundle's messages must not keep a denial from being sent.
+var encoding = jsonv2.JoinOptions(
+	jsonv1.OmitEmptyWithLegacySemantics(true),
+	jsonv2.Deterministic(true),
+	jsontext.AllowInvalidUTF8(true),
 )
 
 // exchange is one request on its way to one answer.
@@ -176,7 +185,7 @@ func (e *exchange) write(response *admissionv1.AdmissionResponse) {
 	if e.version != "" {
 		answer.APIVersion = e.version
 	}
-	body, err := jsonv2.Marshal(answer, jsontext.AllowInvalidUTF8(true), jsonv2.Deterministic(true))
+	body, err := jsonv2.Marshal(answer, encoding)
 	if err != nil {
 		panic(err) // recovered into a denial that has only constants to encode
 	}
@@ -187,7 +196,7 @@ func (e *exchange) write(response *admissionv1.AdmissionResponse) {
 func (e *exchange) writeStatus(code int, message string) {
 	status := failure(code, message)
 	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
-	body, err := jsonv2.Marshal(status, jsontext.AllowInvalidUTF8(true))
+	body, err := jsonv2.Marshal(status, encoding)
 	if err != nil {
 		body = []byte(`{"kind":"Status","apiVersion":"v1","status":"Failure"}`)
 	}

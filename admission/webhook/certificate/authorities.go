@@ -72,7 +72,7 @@ func (a *Authorities) Reload() error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if bytes.Equal(content, a.content) {
+	if a.pool != nil && bytes.Equal(content, a.content) {
 		return nil
 	}
 	certificates, err := decodeCertificates(content)

@@ -101,7 +101,7 @@ func (f *Files) Reload() error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if bytes.Equal(certificate, f.certificate) && bytes.Equal(key, f.key) {
+	if f.serving != nil && bytes.Equal(certificate, f.certificate) && bytes.Equal(key, f.key) {
 		return nil
 	}
 	serving, err := tls.X509KeyPair(certificate, key)
