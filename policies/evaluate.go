@@ -304,18 +304,22 @@ func (i *instance) mayFind(w *workload.Workload, phase Phase) bool {
 }
 
 // unchanged are the instances of a plan that an update does not concern: nothing
-// that the policy reads of the object has changed. So an object that was admitted
-// is not denied again for a finalizer, a label or a scale.
+// that the policy reads of the object has changed, and what runs is the same. So an
+// object that was admitted is not denied again for a finalizer, a label or a scale.
 func (j *judgement) unchanged(p *plan, w *workload.Workload, in *input) map[int]bool {
 	if j.request.Operation != "UPDATE" || len(j.request.OldObject) == 0 {
 		return nil
 	}
-	old := j.oldInput(p, w)
+	old, before := j.oldInput(p, w)
 	if old == nil {
 		return nil
 	}
+	runsOther := w != nil && !runsTheSame(w, before)
 	skip := map[int]bool{}
 	for n, i := range p.instances {
+		if runsOther && i.readsWorkload() {
+			continue
+		}
 		if i.readsObject() && i.reads.fields["oldObject"] == nil && !changed(i.reads, in, old) {
 			skip[n] = true
 		}
@@ -328,28 +332,28 @@ func (p *planned) readsObject() bool {
 	return p.readsWorkload() || p.reads.fields["object"] != nil
 }
 
-// oldInput is the input that the old object would give, nil when it cannot be
-// compared (then everything counts as changed).
-func (j *judgement) oldInput(p *plan, w *workload.Workload) *input {
+// oldInput is the input that the old object would give and the workload in it, nil
+// when it cannot be compared (then everything counts as changed).
+func (j *judgement) oldInput(p *plan, w *workload.Workload) (*input, *workload.Workload) {
 	old := *j.request
 	old.Object, old.OldObject = j.request.OldObject, nil
 	var before *workload.Workload
 	if w != nil {
 		found, err := extract(&old, old.Object)
 		if err != nil {
-			return nil
+			return nil, nil
 		}
 		at := slices.IndexFunc(found, func(o workload.Workload) bool { return o.Path == w.Path })
 		if at < 0 {
-			return nil
+			return nil, nil
 		}
 		before = &found[at]
 	}
 	in, err := p.newInput(&old, before, j.facts, j.now)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	return in
+	return in, before
 }
 
 // unresolved reports a policy that reads what the manifest leaves open.
