@@ -70,8 +70,10 @@ type Profile struct {
 	Description string `json:"description,omitempty"`
 	// Extends names a profile whose instances this one starts from; an instance of
 	// the same name replaces the inherited one.
-	Extends  string     `json:"extends,omitempty"`
-	Policies []Instance `json:"policies,omitempty"`
+	Extends string `json:"extends,omitempty"`
+	// AtMost softens inherited instances: none enforces more than this.
+	AtMost   Enforcement `json:"atMost,omitempty"`
+	Policies []Instance  `json:"policies,omitempty"`
 }
 
 // Assignment gives the namespaces whose name matches one of the globs a profile.
@@ -434,6 +436,10 @@ func mergeProfile(declared map[string]Profile, name string, base []Instance, int
 		}
 	} else if err := mergeInstances("policies", base, into); err != nil {
 		return err
+	}
+	for inherited, instance := range into {
+		instance.Enforcement = max(instance.Enforcement, profile.AtMost)
+		into[inherited] = instance
 	}
 	return mergeInstances("profile "+name, profile.Policies, into)
 }
