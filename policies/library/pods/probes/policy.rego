@@ -29,11 +29,12 @@ package portcullis.pods.probes
 
 deny contains finding if {
 	input.workload.restartPolicy == "Always"
-	some required in input.parameters.required
+	not input.workload.kind in input.parameters.batchKinds
 	some container in input.workload.containers
 	container.role == "app"
-	every probe in container.probes { probe.type != required }
-	not input.workload.kind in input.parameters.batchKinds
+	types := {probe.type | some probe in container.probes}
+	some required in input.parameters.required
+	not required in types
 	path := concat("", [container.path, ".", required, "Probe"])
 	port := object.get(container, ["ports", 0, "containerPort"], 8080)
 	finding := {

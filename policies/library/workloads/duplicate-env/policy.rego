@@ -13,17 +13,20 @@
 #   remediation: Keep one entry of each name; the last is the one in effect.
 package portcullis.workloads.duplicate_env
 
-# Sorting puts equal names side by side: comparing each with each other would be slow.
 deny contains finding if {
 	some container in input.workload.containers
-	names := sort([variable.name | some variable in container.env])
-	some i, name in names
-	name == names[i + 1]
+	container.env[1].name # fewer than two variables need no look
+	names := {variable.name | some variable in container.env}
+	count(names) < count(container.env)
+	some name in names
 	positions := [position | some position, variable in container.env; variable.name == name]
+	count(positions) > 1
 	hidden := array.slice(positions, 0, count(positions) - 1)
 	finding := {
 		"msg": sprintf("container %q sets %s more than once", [container.name, name]),
-		"path": container.env[positions[0]].path,
-		"fix": [{"op": "remove", "path": container.env[position].path} | some position in hidden],
+		"path": field(container, positions[0]),
+		"fix": [{"op": "remove", "path": field(container, position)} | some position in hidden],
 	}
 }
+
+field(container, position) := sprintf("%s.env[%d]", [container.path, position])
