@@ -367,7 +367,8 @@ func (a *analysis) walkRef(ref ast.Ref) {
 		return
 	}
 	if ref[0].Equal(ast.DefaultRootDocument) {
-		for _, rule := range a.compiler.GetRules(ref) {
+		// By the constant beginning: GetRules finds no x["a"] for the reference x[key].
+		for _, rule := range a.compiler.GetRules(ref.GroundPrefix()) {
 			a.rule(rule, nil)
 		}
 	} else if path, ok := a.path(ast.NewTerm(ref)); ok {
