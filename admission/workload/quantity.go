@@ -18,17 +18,29 @@ func parseQuantity(text quantity) (resource.Quantity, error) {
 	return q, nil
 }
 
-// milli is the value in thousandths, at most what fits: [resource.Quantity.MilliValue]
-// is undefined beyond.
+// milli is the value in thousandths, rounded away from zero; beyond 64 bits the
+// largest, where [resource.Quantity.MilliValue] is undefined.
 func milli(q resource.Quantity) int64 {
-	const most = math.MaxInt64 / 1000
-	switch whole := q.Value(); {
-	case whole >= most:
+	switch {
+	case q.Sign() < 0: // their values are wrong in part; the API server refuses them
+		q.Neg()
+		return -milli(q)
+	case q.CmpInt64(math.MaxInt64/1000) >= 0:
 		return math.MaxInt64
-	case whole <= -most:
-		return math.MinInt64
 	}
 	return q.MilliValue()
+}
+
+// whole is the value, rounded away from zero; beyond 64 bits the largest.
+func whole(q resource.Quantity) int64 {
+	switch {
+	case q.Sign() < 0:
+		q.Neg()
+		return -whole(q)
+	case q.CmpInt64(math.MaxInt64) >= 0:
+		return math.MaxInt64
+	}
+	return q.Value()
 }
 
 // resources writes a container's or pod's resources, requests defaulted to limits.
@@ -79,12 +91,12 @@ func (b *builder) addResource(list *ResourceList, n namedQuantity, parent, field
 	case "cpu":
 		list.CPU = &MilliQuantity{q.String(), milli(q)}
 	case "memory":
-		list.Memory = &Quantity{q.String(), q.Value()}
+		list.Memory = &Quantity{q.String(), whole(q)}
 	case "ephemeral-storage":
-		list.EphemeralStorage = &Quantity{q.String(), q.Value()}
+		list.EphemeralStorage = &Quantity{q.String(), whole(q)}
 	default:
 		list.Extended = append(list.Extended,
-			ExtendedResource{n.name, q.String(), q.Value(), b.paths.key(parent, field, n.name)})
+			ExtendedResource{n.name, q.String(), whole(q), b.paths.key(parent, field, n.name)})
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func (b *builder) emptyDir(s *volumeSource, to *Volume) error {
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", b.paths.within(to.Path, "emptyDir", "sizeLimit"), err)
 	}
-	limit := q.Value()
+	limit := whole(q)
 	to.SizeLimit = &limit
 	return nil
 }
