@@ -23,6 +23,7 @@ func parseQuantity(text quantity) (resource.Quantity, error) {
 func milli(q resource.Quantity) int64 {
 	switch {
 	case q.Sign() < 0: // their values are wrong in part; the API server refuses them
+		q = q.DeepCopy()
 		q.Neg()
 		return -milli(q)
 	case q.CmpInt64(math.MaxInt64/1000) >= 0:
@@ -35,6 +36,7 @@ func milli(q resource.Quantity) int64 {
 func whole(q resource.Quantity) int64 {
 	switch {
 	case q.Sign() < 0:
+		q = q.DeepCopy()
 		q.Neg()
 		return -whole(q)
 	case q.CmpInt64(math.MaxInt64) >= 0:
