@@ -233,6 +233,9 @@ func (s scope) reading(ref ast.Ref) (Reading, bool) {
 		}
 		keys = append(keys, key)
 	}
+	if ref[len(ref)-1].Equal(ast.StringTerm("path")) {
+		return Reading{}, false // where an item came from, not a field of the manifest
+	}
 	reading := Reading{Ref: ref.String(), Path: pathOf(value, keys)}
 	if found, err := value.Find(keys); err == nil {
 		reading.Value = cutReading(found.String())

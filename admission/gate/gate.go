@@ -120,7 +120,10 @@ func (g *Gate) judgeAll(ctx context.Context, documents []source.Document) func(y
 				case <-ctx.Done():
 					return
 				}
-				go func() { slot <- g.judge(ctx, &documents[i], mapping, facts{all, i, g.Cluster}) }()
+				go func() {
+					result, _ := g.judge(ctx, &documents[i], mapping, facts{all, i, g.Cluster})
+					slot <- result
+				}()
 			}
 		}()
 		for slot := range slots {
@@ -138,14 +141,15 @@ func (g *Gate) judgeAll(ctx context.Context, documents []source.Document) func(y
 
 func (g *Gate) namespace() string { return orElse(g.Namespace, defaultNamespace) }
 
-// judge judges one object as the cluster would: patched, then validated.
-func (g *Gate) judge(ctx context.Context, document *source.Document, mapping resources, known facts) Result {
+// judge judges one object as the cluster would: patched, then validated. patched is
+// the object after the patch rules, nil where they changed nothing.
+func (g *Gate) judge(ctx context.Context, document *source.Document, mapping resources, known facts) (result Result, patched []byte) {
 	ctx, cancel := context.WithTimeout(ctx, objectTimeout)
 	defer cancel()
 	request, err := g.request(document, mapping)
 	if err != nil {
 		fault := policies.Fault{Kind: policies.FaultInput, Message: err.Error()}
-		return g.result(document, request, admission.Verdict{Faults: []policies.Fault{fault}}, nil)
+		return g.result(document, request, admission.Verdict{Faults: []policies.Fault{fault}}, nil), nil
 	}
 	reviewer := admission.NewReviewer(g.Engine, known, g.Now)
 	mutated := reviewer.Mutate(ctx, request)
@@ -156,7 +160,7 @@ func (g *Gate) judge(ctx context.Context, document *source.Document, mapping res
 	verdict.Admitted = verdict.Admitted && mutated.Admitted
 	verdict.Faults = merge(verdict.Faults, mutated.Faults)
 	verdict.Undecided = merge(verdict.Undecided, mutated.Undecided)
-	return g.result(document, request, verdict, mutated.Patch)
+	return g.result(document, request, verdict, mutated.Patch), mutated.Patched
 }
 
 // merge adds the others that are not there yet.

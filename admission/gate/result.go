@@ -220,3 +220,16 @@ func (s *Summary) exit(failOnWarn bool) ExitCode {
 	}
 	return Worst(codes...)
 }
+
+// Exit is the code of a run in which this is the worst outcome.
+func (o Outcome) Exit() ExitCode {
+	switch o {
+	case Denied:
+		return ExitDenied
+	case Undecided:
+		return ExitUndecided
+	case Admitted, Warned:
+		return ExitAdmitted
+	}
+	return ExitFault
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/library"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// bundleFlags say which policies judge.
+type bundleFlags struct{ dir, profile string }
+
+func (f *bundleFlags) register(command *cobra.Command) {
+	f.registerBundle(command.Flags())
+	command.Flags().StringVar(&f.profile, "profile", "", "judge by this `profile` of the bundle (of the library: baseline, restricted, hardened) instead of the one it assigns to each namespace")
+}
+
+func (f *bundleFlags) registerBundle(flags *pflag.FlagSet) {
+	flags.StringVar(&f.dir, "bundle", "", "`directory` of the policy bundle (default: the built-in library)")
+}
+
+// files is the bundle's file system.
+func (f *bundleFlags) files() (fs.FS, error) {
+	if f.dir == "" {
+		return library.FS(), nil
+	}
+	info, err := os.Stat(filepath.Join(f.dir, "bundle.yaml"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, usagef("opening the bundle: there is no %s: name the directory that holds bundle.yaml, or leave --bundle out to use the built-in library", filepath.Join(f.dir, "bundle.yaml"))
+	case err != nil:
+		return nil, fmt.Errorf("opening the bundle: %w: make it readable", err)
+	case !info.Mode().IsRegular():
+		return nil, usagef("opening the bundle: %s is no file", filepath.Join(f.dir, "bundle.yaml"))
+	}
+	return os.DirFS(f.dir), nil
+}
+
+func (f *bundleFlags) load() (*policies.Bundle, error) {
+	files, err := f.files()
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := policies.Load(files)
+	if err != nil {
+		return nil, fmt.Errorf("%w: mend the bundle; docs/policies.md says what it may hold", err)
+	}
+	return bundle, nil
+}
+
+// engine compiles the bundle.
+func (f *bundleFlags) engine() (*policies.Engine, error) {
+	bundle, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	engine, err := policies.NewEngine(bundle)
+	if err != nil {
+		return nil, fmt.Errorf("%w: mend the bundle; docs/policies.md says what it may hold", err)
+	}
+	if f.profile != "" && engine.Enforcements(f.profile) == nil {
+		return nil, usagef("the bundle has no profile %q: use one of %s", f.profile, strings.Join(engine.Profiles(), ", "))
+	}
+	return engine, nil
+}

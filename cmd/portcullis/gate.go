@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission/gate"
+	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"github.com/spf13/cobra"
+)
+
+// gateFlags are those of portcullis gate.
+type gateFlags struct {
+	bundle         bundleFlags
+	source         sourceFlags
+	format, output string
+	failOnWarn     bool
+}
+
+func (p *program) gateCommand() *cobra.Command {
+	var f gateFlags
+	command := &cobra.Command{
+		Use:   "gate [PATH…]",
+		Short: "Judge manifests as the cluster would",
+		Long: `gate judges each object as if it were created: patch rules first, then validation.
+
+PATH is a file, a directory (all *.yaml, *.yml and *.json below it), a Helm chart (a
+directory or .tgz), a kustomization, or - for standard input; the working directory by
+default. Charts and kustomizations are rendered without network, cluster or plugins.
+
+What policies read of the cluster is taken from the other objects of the run and from
+--context. What cannot be known is listed as undecided.
+
+` + exitHelp(),
+		Example: `  # Everything in the repository
+  portcullis gate
+
+  # A chart, as it goes to production, beside what runs there
+  portcullis gate charts/web --values prod.yaml --namespace shop --context ~/.kube/config
+
+  # What another tool renders
+  helm template web charts/web | portcullis gate - --profile restricted
+
+  # In GitHub Actions: annotations on the pull request, and a file for code scanning
+  portcullis gate deploy/ --format github
+  portcullis gate deploy/ --format sarif --output portcullis.sarif`,
+		RunE: func(command *cobra.Command, args []string) error { return p.gate(command.Context(), &f, args) },
+	}
+	f.bundle.register(command)
+	f.source.register(command.Flags())
+	command.Flags().StringVar(&f.format, "format", "text", "`format` of the report: "+strings.Join(output.Formats(), ", "))
+	command.Flags().StringVarP(&f.output, "output", "o", "", "write the report to this `file` instead of standard output")
+	command.Flags().BoolVar(&f.failOnWarn, "fail-on-warn", false, "exit with 5 when there are warnings and nothing worse")
+	complete(command, "format", output.Formats()...)
+	complete(command, "profile", "baseline", "restricted", "hardened")
+	return command
+}
+
+// complete offers values of a flag to the shell.
+func complete(command *cobra.Command, flag string, values ...string) {
+	// The only error is a flag that does not exist, which any test of the command shows.
+	if err := command.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err)
+	}
+}
+
+func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error {
+	if _, err := output.New(f.format, io.Discard, output.Style{}); err != nil {
+		return usageError{err}
+	}
+	engine, err := f.bundle.engine()
+	if err != nil {
+		return err
+	}
+	loaded, err := f.source.load(ctx, p, paths)
+	if err != nil {
+		return err
+	}
+	cluster, err := f.source.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	g := &gate.Gate{
+		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster,
+		FailOnWarn: f.failOnWarn, Version: version(), Now: time.Now, Progress: progress(p.stderr),
+	}
+	return p.report(f, func(handler gate.Handler) error {
+		p.code, err = g.Run(ctx, loaded, handler)
+		return err
+	})
+}
+
+// report opens the report, has it written, and makes it visible if all went well.
+func (p *program) report(f *gateFlags, write func(gate.Handler) error) error {
+	if f.output == "" {
+		handler, err := output.New(f.format, p.stdout, style(p.stdout))
+		if err != nil {
+			return err
+		}
+		return write(handler)
+	}
+	file, err := output.Create(f.output)
+	if err != nil {
+		return usageError{err}
+	}
+	handler, err := output.New(f.format, file, output.Style{})
+	if err == nil {
+		err = write(handler)
+	}
+	if err != nil {
+		return errors.Join(err, file.Discard())
+	}
+	return file.Commit()
+}

@@ -1,0 +1,17 @@
+// Command portcullis judges Kubernetes manifests with a policy bundle: in CI, on a
+// recorded admission review, and with reasons for people who ask why.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"github.com/spf13/cobra"
+)
+
+func (p *program) policyListCommand() *cobra.Command {
+	var bundle bundleFlags
+	var format string
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List the policies of a bundle with severity, profiles and control mappings",
+		Example: `  portcullis policy list
+  portcullis policy list --format json | jq .count`,
+		Args: arguments(cobra.NoArgs, "list takes no arguments"),
+		RunE: func(*cobra.Command, []string) error { return p.policyList(&bundle, format) },
+	}
+	bundle.registerBundle(command.Flags())
+	command.Flags().StringVar(&format, "format", "text", "`format`: text or json")
+	complete(command, "format", "text", "json")
+	return command
+}
+
+func (p *program) policyList(bundle *bundleFlags, format string) error {
+	if err := checkFormat(format); err != nil {
+		return err
+	}
+	engine, err := bundle.engine()
+	if err != nil {
+		return err
+	}
+	all := newInventory(engine)
+	if format == "json" {
+		encoder := json.NewEncoder(p.stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(all)
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "POLICY\tSEVERITY\tEFFECTS\tPROFILES\tCONTROLS\tTITLE")
+	for _, policy := range all.Policies {
+		var effects []string
+		for _, effect := range policy.Effects {
+			effects = append(effects, string(effect))
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", output.Plain(policy.ID), policy.Severity, strings.Join(effects, ","),
+			output.Plain(strings.Join(profilesOf(policy), ",")), output.Plain(strings.Join(controlsOf(policy.Controls), " ")), output.Plain(policy.Title))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "\n%d policies in %s\n", all.Count, output.Plain(all.Bundle))
+	return err
+}
+
+// profilesOf are the profiles in which a policy is on, with its enforcement where
+// that is not deny.
+func profilesOf(policy listed) []string {
+	var names []string
+	for _, profile := range slices.Sorted(maps.Keys(policy.Profiles)) {
+		for _, enforcement := range slices.Sorted(maps.Values(policy.Profiles[profile])) {
+			switch enforcement {
+			case "off":
+			case "deny":
+				names = append(names, profile)
+			default:
+				names = append(names, profile+":"+enforcement)
+			}
+		}
+	}
+	return slices.Compact(names)
+}
+
+// controlsOf are control mappings in short: "pss:baseline/privileged".
+func controlsOf(controls map[string][]string) []string {
+	var names []string
+	for _, framework := range slices.Sorted(maps.Keys(controls)) {
+		for _, control := range controls[framework] {
+			names = append(names, framework+":"+control)
+		}
+	}
+	return names
+}

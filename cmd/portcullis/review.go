@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/admission/gate"
+	"github.com/portcullis-dev/portcullis/admission/webhook"
+	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/spf13/cobra"
+)
+
+// reviewFlags are those of portcullis review.
+type reviewFlags struct {
+	bundle bundleFlags
+	source sourceFlags
+	mutate bool
+}
+
+func (p *program) reviewCommand() *cobra.Command {
+	var f reviewFlags
+	command := &cobra.Command{
+		Use:   "review FILE|-",
+		Short: "Answer a recorded AdmissionReview",
+		Long: `review reads one AdmissionReview (admission.k8s.io/v1, JSON) with a request and writes
+the AdmissionReview with the response that the webhook would send.
+
+Facts about the cluster come from --context; without it a policy that needs some denies,
+as the webhook does when it cannot have them.
+
+It exits with 0 whenever it wrote a response, whatever the verdict.`,
+		Example: `  portcullis review request.json
+  kubectl get --raw … | portcullis review - --mutate --profile restricted`,
+		Args: arguments(cobra.ExactArgs(1), "name one file, or - for standard input"),
+		RunE: func(command *cobra.Command, args []string) error { return p.review(command.Context(), &f, args[0]) },
+	}
+	f.bundle.register(command)
+	f.source.registerContext(command.Flags())
+	command.Flags().BoolVar(&f.mutate, "mutate", false, "answer as the mutating webhook")
+	complete(command, "profile", "baseline", "restricted", "hardened")
+	return command
+}
+
+func (p *program) review(ctx context.Context, f *reviewFlags, name string) error {
+	body, err := p.read(name)
+	if err != nil {
+		return err
+	}
+	engine, err := f.bundle.engine()
+	if err != nil {
+		return err
+	}
+	cluster, err := f.source.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	reviewer := profiled{admission.NewReviewer(engine, gate.NewFacts(cluster), time.Now), f.bundle.profile}
+	response, err := answer(ctx, reviewer, body, f.mutate)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s\n", bytes.TrimSpace(response))
+	return err
+}
+
+// read reads a whole review, no more than the webhook would take.
+func (p *program) read(name string) ([]byte, error) {
+	reader := p.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, usagef("opening the review: there is no %s: check the path", name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("opening the review: %w: make it readable", err)
+		}
+		defer f.Close()
+		reader = f
+	}
+	body, err := io.ReadAll(io.LimitReader(reader, webhook.DefaultMaxBody+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading the review: %w: name a file that holds one AdmissionReview", err)
+	case len(bytes.TrimSpace(body)) == 0:
+		return nil, fmt.Errorf("reading the review: %s is empty: it must hold one AdmissionReview with a request", name)
+	}
+	return body, nil
+}
+
+// profiled is a reviewer that judges by one profile, whatever the namespace.
+type profiled struct {
+	*admission.Reviewer
+	profile string
+}
+
+// Review implements webhook.Reviewer.
+func (r profiled) Review(ctx context.Context, request admission.Request) admission.Verdict {
+	request.Profile = r.profile
+	return r.Reviewer.Review(ctx, request)
+}
+
+// Mutate implements webhook.Reviewer.
+func (r profiled) Mutate(ctx context.Context, request admission.Request) admission.Verdict {
+	request.Profile = r.profile
+	return r.Reviewer.Mutate(ctx, request)
+}
+
+// Matches implements webhook.Reviewer.
+func (r profiled) Matches(request *policies.Request) bool {
+	asked := *request
+	asked.Profile = r.profile
+	return r.Reviewer.Matches(&asked)
+}
+
+// answer asks the webhook's own handler, so that a recorded request gets the very
+// answer the API server got.
+func answer(ctx context.Context, reviewer webhook.Reviewer, body []byte, mutate bool) ([]byte, error) {
+	handler, err := webhook.NewHandler(webhook.Options{Reviewer: reviewer, Callers: &webhook.Callers{Mode: webhook.CallerOpen}})
+	if err != nil {
+		return nil, err
+	}
+	path := webhook.ValidatePath
+	if mutate {
+		path = webhook.MutatePath
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, path+"?timeout=30s", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, request)
+	if recorder.Code != http.StatusOK {
+		return nil, fmt.Errorf("answering the review: %s: give one AdmissionReview of admission.k8s.io/v1 with a request, as JSON", bytes.TrimSpace(recorder.Body.Bytes()))
+	}
+	return recorder.Body.Bytes(), nil
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/portcullis-dev/portcullis/admission/gate"
+	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"github.com/portcullis-dev/portcullis/admission/gate/source"
+	"github.com/spf13/cobra"
+)
+
+// program is what commands share: where they read and write, and how they ended.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	// code is how the command ended when it did not fail.
+	code gate.ExitCode
+}
+
+// usageError is a mistake in how the program was called.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// run is the program. It returns its exit code, one of those in package gate.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := p.command()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	called, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return int(p.code)
+	}
+	for line := range strings.Lines("portcullis: " + err.Error()) {
+		fmt.Fprintln(stderr, output.Plain(strings.TrimSuffix(line, "\n")))
+	}
+	if !misused(err) {
+		return int(gate.ExitFault)
+	}
+	fmt.Fprintf(stderr, "See %s --help.\n", called.CommandPath())
+	return int(gate.ExitUsage)
+}
+
+// misused says that the caller has to call differently.
+func misused(err error) bool {
+	var usage usageError
+	var argument *source.ArgumentError
+	return errors.As(err, &usage) || errors.As(err, &argument)
+}
+
+// knownCommand refuses commands that do not exist, with those that sound similar.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if similar := root.SuggestionsFor(args[0]); len(similar) > 0 {
+		return usagef("there is no command %q: did you mean %s?", args[0], strings.Join(similar, " or "))
+	}
+	return usagef("there is no command %q: use one of those listed by portcullis --help", args[0])
+}
+
+func (p *program) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "portcullis",
+		Short: "Judge Kubernetes manifests by policy, before and as a cluster would",
+		Long: `portcullis judges Kubernetes manifests with a bundle of Rego policies. It gives the
+verdict that the admission webhook gives in the cluster, with the same bundle.
+
+Without --bundle it uses the built-in library.
+
+` + exitHelp(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          knownCommand,
+		RunE: func(*cobra.Command, []string) error {
+			return usagef("portcullis needs to know what to do: name a command, as portcullis gate")
+		},
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(p.gateCommand(), p.reviewCommand(), p.policyCommand(), p.explainCommand(), p.versionCommand())
+	return root
+}
+
+// exitHelp lists the exit codes.
+func exitHelp() string {
+	var b strings.Builder
+	b.WriteString("Exit codes, where several apply the first one listed:\n")
+	for _, code := range gate.ExitCodes() {
+		fmt.Fprintf(&b, "  %-3d %-10s %s\n", int(code), code, code.Meaning())
+	}
+	b.WriteString("Code 2 is never used: it is what a crash returns.")
+	return b.String()
+}
+
+// arguments turns cobra's check of the arguments into an error with a next step.
+func arguments(check cobra.PositionalArgs, next string) cobra.PositionalArgs {
+	return func(command *cobra.Command, args []string) error {
+		if err := check(command, args); err != nil {
+			return usagef("%w: %s", err, next)
+		}
+		return nil
+	}
+}

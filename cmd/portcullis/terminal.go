@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"golang.org/x/term"
+)
+
+// terminal is w as a terminal; ok is false for a file, a pipe or a test's buffer.
+func terminal(w io.Writer) (f *os.File, ok bool) {
+	f, ok = w.(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
+// style is what w can show. Colours follow https://no-color.org.
+func style(w io.Writer) output.Style {
+	f, ok := terminal(w)
+	if !ok {
+		return output.Style{}
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		width = 80
+	}
+	return output.Style{Table: true, Colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: width}
+}
+
+// progress shows on a terminal how far a run is; elsewhere it is nil.
+func progress(w io.Writer) func(done, total int) {
+	if _, ok := terminal(w); !ok {
+		return nil
+	}
+	var shown time.Time
+	started := time.Now()
+	return func(done, total int) {
+		switch {
+		case done == total && !shown.IsZero():
+			fmt.Fprint(w, "\r\x1b[K")
+		case time.Since(started) > time.Second && time.Since(shown) > 100*time.Millisecond:
+			shown = time.Now()
+			fmt.Fprintf(w, "\r\x1b[Kjudged %d of %d objects", done, total)
+		}
+	}
+}
