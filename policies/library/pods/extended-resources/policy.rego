@@ -30,18 +30,28 @@
 package portcullis.pods.extended_resources
 
 # Requests are enough: what has only a limit requests as much.
+
 deny contains finding if {
 	some container in input.workload.containers
 	some resource in container.resources.requests.extended
 	not allowed(resource.name)
-	finding := {
-		"msg": sprintf("container %q asks for %s %s, which namespace %q may not use", [container.name, resource.text, resource.name, input.request.namespace]),
-		"path": resource.path,
-		"fix": [
-			{"op": "remove", "path": concat("", [container.path, ".resources.requests[", resource.name, "]"])},
-			{"op": "remove", "path": concat("", [container.path, ".resources.limits[", resource.name, "]"])},
-		],
-	}
+	finding := objection(sprintf("container %q", [container.name]), container.path, resource)
+}
+
+# Huge pages can be asked for by the pod as a whole (spec.resources, KEP-2837).
+deny contains finding if {
+	some resource in input.workload.resources.requests.extended
+	not allowed(resource.name)
+	finding := objection("the pod", input.workload.path, resource)
+}
+
+objection(who, path, resource) := {
+	"msg": sprintf("%s asks for %s %s, which namespace %q may not use", [who, resource.text, resource.name, input.request.namespace]),
+	"path": resource.path,
+	"fix": [
+		{"op": "remove", "path": concat("", [path, ".resources.requests[", resource.name, "]"])},
+		{"op": "remove", "path": concat("", [path, ".resources.limits[", resource.name, "]"])},
+	],
 }
 
 allowed(resource) if {

@@ -24,3 +24,7 @@ test_zero_is_no_limit if {
 }
 
 test_ephemeral_containers_cannot_be_limited if count(paths) == 0 with input as pod(true, "ephemeral", {})
+
+test_limits_of_the_pod_hold_for_its_containers if {
+	count(paths) == 0 with input as object.union(pod(false, "app", {}), {"workload": {"resources": {"limits": memory}}})
+}

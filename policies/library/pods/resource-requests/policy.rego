@@ -3,7 +3,8 @@
 # description: |
 #   The scheduler places pods by what they request. A container that requests nothing lands on
 #   a node that has no room for it, starves its neighbours and is the first to be evicted.
-#   A request of zero is no request. A limit without a request counts: it becomes the request.
+#   A request of zero is no request. A limit without a request counts: it becomes the request. So do
+#   requests of the pod as a whole.
 # related_resources:
 #   - https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/
 # custom:
@@ -23,12 +24,14 @@ deny contains finding if {
 	some container in input.workload.containers
 	not container.resources.requests.cpu
 	container.role != "ephemeral"
+	not "cpu" in of_the_pod
 	finding := objection(container, "cpu", "100m")
 }
 
 deny contains finding if {
 	some container in input.workload.containers
 	container.resources.requests.cpu.milli == 0
+	not "cpu" in of_the_pod
 	finding := objection(container, "cpu", "100m")
 }
 
@@ -36,14 +39,22 @@ deny contains finding if {
 	some container in input.workload.containers
 	not container.resources.requests.memory
 	container.role != "ephemeral"
+	not "memory" in of_the_pod
 	finding := objection(container, "memory", "128Mi")
 }
 
 deny contains finding if {
 	some container in input.workload.containers
 	container.resources.requests.memory.value == 0
+	not "memory" in of_the_pod
 	finding := objection(container, "memory", "128Mi")
 }
+
+# What the pod asks for as a whole (spec.resources, KEP-2837) holds for all its containers.
+
+of_the_pod contains "cpu" if input.workload.resources.requests.cpu.milli > 0
+
+of_the_pod contains "memory" if input.workload.resources.requests.memory.value > 0
 
 objection(container, resource, value) := {
 	"msg": sprintf("container %q requests no %s", [container.name, resource]),

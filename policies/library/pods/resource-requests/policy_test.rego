@@ -20,3 +20,11 @@ test_zero_is_no_request if {
 test_both_requests_pass if count(resource_requests.deny) == 0 with input as pod("sidecar", full)
 
 test_ephemeral_containers_cannot_request if count(resource_requests.deny) == 0 with input as pod("ephemeral", {})
+
+test_requests_of_the_pod_hold_for_its_containers if {
+	count(resource_requests.deny) == 0 with input as object.union(pod("app", {}), {"workload": {"resources": {"requests": full}}})
+	paths == {"spec.containers[0].resources.requests.cpu", "spec.containers[0].resources.requests.memory"} with input as object.union(
+		pod("app", {}),
+		{"workload": {"resources": {"requests": {"cpu": {"text": "0", "milli": 0}}}}},
+	)
+}
