@@ -6,29 +6,30 @@ package portcullis.lib.credentials
 # alternatives matches nothing instead of everything.
 nothing := `[^\x00-\x{10FFFF}]`
 
-# any_of makes one regular expression of many.
-any_of(patterns) := concat("|", array.concat([nothing], [sprintf("(?:%s)", [pattern]) | some pattern in patterns]))
+# any_of makes one regular expression of many, each a group of its own so that a flag such
+# as (?i) ends with it.
+any_of(patterns) := concat("", ["(?:(?:", concat(")|(?:", array.concat([nothing], patterns)), "))"])
 
 # settings are the parameters of a policy, made ready: formats are {name, pattern},
 # names what the name of a credential ends with, harmless what a value is that needs
 # no hiding.
 settings(formats, names, harmless, minimum_length, minimum_entropy) := {
 	"formats": formats,
-	# A format with the rest of its word: a short format may be the beginning of a longer one.
-	"word": sprintf(`(?:%s)[^\s"',;]*`, [any_of([format.pattern | some format in formats])]),
 	"format": any_of([format.pattern | some format in formats]),
-	"name": sprintf("(?i)(?:%s)$", [any_of(names)]),
-	"assignment": sprintf(`(?i)(?:^|[\s,{;&?"'])([\w.-]*(?:%s))["']?[ \t]*[:=][ \t]*["']?([^\s"'#,;&}()<>$\[\]{]{3,})([^\s"',;&}]*)`, [any_of(names)]),
+	"names": any_of(names),
 	"harmless": any_of(harmless),
-	"random": sprintf("^[A-Za-z0-9+/=_-]{%d,256}$", [minimum_length]),
+	"minimum_length": minimum_length,
 	"minimum_entropy": minimum_entropy,
 }
+
+# named says whether a name is that of a credential.
+named(name, s) if regex.match(concat("", ["(?i)", s.names, "$"]), name)
 
 # reason says why a named value is a credential; undefined where it is none.
 reason(name, value, s) := sprintf("holds a credential: %s", [format]) if {
 	format := known_format(value, s)
 } else := "holds a literal value, though its name says that it is a credential" if {
-	regex.match(s.name, name)
+	named(name, s)
 	not regex.match(s.harmless, value)
 } else := sprintf("holds what looks like a credential: %v bits of entropy per character", [round(bits * 10) / 10]) if {
 	bits := randomness(value, s)
@@ -44,7 +45,8 @@ known_format(text, s) := found[0] if {
 # randomness is the entropy of a value that looks random: one long word with capitals,
 # small letters and digits, and enough entropy. Hexadecimal digests stay below 4 bits.
 randomness(value, s) := bits if {
-	regex.match(s.random, value)
+	count(value) >= s.minimum_length
+	regex.match("^[A-Za-z0-9+/=_-]{1,256}$", value)
 	regex.match("[a-z]", value)
 	regex.match("[A-Z]", value)
 	regex.match("[0-9]", value)
@@ -58,7 +60,7 @@ randomness(value, s) := bits if {
 # are the value and what follows it without a break, whatever groups the patterns of
 # names bring along; password = read(…) is a call.
 assignments(text, s) := {assignment |
-	some groups in regex.find_all_string_submatch_n(s.assignment, text, -1)
+	some groups in regex.find_all_string_submatch_n(assignment_of(s.names), text, -1)
 	[value, rest] := array.slice(groups, count(groups) - 2, count(groups))
 	not regex.match(s.harmless, value)
 	not startswith(rest, "(")
@@ -66,9 +68,16 @@ assignments(text, s) := {assignment |
 	assignment := {"name": groups[1], "text": groups[0], "masked": masked_text}
 }
 
-# masked is a text with a reference in place of each credential that is known in it.
+assignment_of(names) := concat("", [
+	`(?i)(?:^|[\s,{;&?"'])([\w.-]*`,
+	names,
+	`)["']?[ \t]*[:=][ \t]*["']?([^\s"'#,;&}()<>$\[\]{]{3,})([^\s"',;&}]*)`,
+])
+
+# masked is a text with a reference in place of each credential that is known in it, with the rest
+# of its word: a short format may be the beginning of a longer one.
 masked(text, s) := strings.replace_n({assignment.text: assignment.masked | some assignment in assignments(rest, s)}, rest) if {
-	rest := regex.replace(text, s.word, concat("", ["$", reference]))
+	rest := regex.replace(text, concat("", [s.format, `[^\s"',;]*`]), concat("", ["$", reference]))
 }
 
 # reference is how Kubernetes writes a variable in commands and arguments.

@@ -131,7 +131,7 @@ deny contains finding if {
 	some field in ["command", "args"]
 	some i, argument in words(container, field)
 	startswith(argument, "-")
-	regex.match(settings.name, argument)
+	credentials.named(argument, settings)
 	value := words(container, field)[i + 1]
 	not startswith(value, "-")
 	not regex.match(settings.harmless, value)
