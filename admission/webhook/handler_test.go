@@ -541,7 +541,7 @@ func TestDenialsAreReadable(t *testing.T) {
 	}
 	_, review := answer(t, newHandler(t, verdicts(verdict)), post(ValidatePath, body("")))
 	response := review.Response
-	want := `2 policies of library@3 (sha256:0123456789ab), profile restricted object:
+	want := `2 policies deny it (library@3 (sha256:0123456789ab), profile restricted):
 - pods/privileged (critical)
     spec.containers[0].securityContext.privileged: container "a" is privileged
     spec.initContainers[0].securityContext.privileged: container "b" is privileged

@@ -62,19 +62,12 @@ func headline(verdict admission.Verdict, found []policies.Finding, failed []stri
 	}
 	switch {
 	case len(found) > 0:
-		return fmt.Sprintf("%s of %s %s:", count(len(policiesOf(found)), "policy", "policies"), clean(bundle, maxAnnotation), object(len(policiesOf(found))))
+		return fmt.Sprintf("%s it (%s):", count(len(policiesOf(found)), "policy denies", "policies deny"), clean(bundle, maxAnnotation))
 	case len(failed) > 0:
 		return fmt.Sprintf("the request could not be judged (%s) and is denied for safety:", clean(bundle, maxAnnotation))
 	default:
 		return fmt.Sprintf("the request is denied without a finding (%s): report this, it is a mistake of the webhook", clean(bundle, maxAnnotation))
 	}
-}
-
-func object(policies int) string {
-	if policies == 1 {
-		return "objects"
-	}
-	return "object"
 }
 
 func count(n int, one, many string) string {
