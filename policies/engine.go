@@ -28,6 +28,8 @@ type Engine struct {
 	index       index
 	unguarded   bool // set by tests to evaluate policies that guards would leave out
 
+	memo *memo
+
 	mu    sync.Mutex
 	plans map[planKey]*plan
 }
@@ -54,7 +56,7 @@ type assignment struct {
 
 // NewEngine compiles a bundle. All mistakes are reported together.
 func NewEngine(b *Bundle) (*Engine, error) {
-	e := &Engine{bundle: b, profiles: map[string]*profile{}, plans: map[planKey]*plan{}}
+	e := &Engine{bundle: b, profiles: map[string]*profile{}, plans: map[planKey]*plan{}, memo: newMemo()}
 	if err := e.compile(); err != nil {
 		return nil, fmt.Errorf("compiling bundle %s: %w", b.Manifest.Name, err)
 	}

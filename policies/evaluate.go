@@ -118,6 +118,9 @@ type judgement struct {
 	now     time.Time
 	phase   Phase
 	result  Result
+	// recording is what to remember of the workload at hand, nil for nothing.
+	recording    memoEntry
+	recordingKey memoKey
 }
 
 func (j *judgement) judge(ctx context.Context) {
@@ -238,8 +241,11 @@ func extract(r *Request, raw []byte) ([]workload.Workload, error) {
 
 // judgeWorkload evaluates the plan for one workload, nil where the object has none.
 func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Workload) {
-	p, err := j.narrow(p, w)
+	known := j.recall(p, w)
+	defer j.memorise()
+	p, err := j.narrow(p, w, known)
 	if err != nil {
+		j.recording = nil
 		j.fault(nil, FaultError, err.Error())
 		return
 	}
@@ -248,6 +254,7 @@ func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Work
 	}
 	in, err := p.newInput(j.request, w, j.facts, j.now)
 	if err != nil {
+		j.recording = nil
 		for _, i := range p.instances {
 			j.fault(i.instance, FaultInput, err.Error())
 		}
@@ -259,6 +266,7 @@ func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Work
 	}
 	result, err := j.engine.run(ctx, p, in)
 	if err != nil {
+		j.recording = nil
 		j.oneByOne(ctx, p, w, skip)
 		return
 	}
@@ -271,11 +279,13 @@ func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Work
 
 // narrow leaves out of a plan what needs no evaluation for this workload: policies
 // about workloads where there is none, policies whose outcome an unresolved field
-// leaves open, and policies whose guard tells that they cannot find anything.
-func (j *judgement) narrow(p *plan, w *workload.Workload) (*plan, error) {
+// leaves open, policies whose findings are known already, and policies whose guard
+// tells that they cannot find anything.
+func (j *judgement) narrow(p *plan, w *workload.Workload, known bool) (*plan, error) {
 	rest := make([]*instance, 0, len(p.instances))
 	for _, i := range p.instances {
 		switch {
+		case known && i.memo:
 		case i.policy.Subject.Workload != "" && w == nil:
 		case w != nil && len(w.Unresolved) > 0 && j.unresolved(i, w):
 		case w != nil && !j.engine.unguarded && !i.mayFind(w, p.phase):
@@ -440,15 +450,54 @@ func (j *judgement) collect(i *planned, w *workload.Workload, result resultSet) 
 		}
 		decoded, err := decodeFindings(i.instance, rule.effect, term)
 		if err != nil {
+			j.recording = nil
 			j.fault(i.instance, FaultError, err.Error())
 		}
 		findings = append(findings, decoded...)
 	}
-	for n := range findings {
-		j.except(w, &findings[n])
+	if i.memo && j.recording != nil && len(findings) > 0 {
+		j.recording[i.number] = findings
 	}
-	if !j.partial(i.instance, len(findings) > 0) {
-		j.result.Findings = append(j.result.Findings, findings...)
+	j.report(i.instance, w, findings)
+}
+
+// report takes an instance's findings into the result, unless missing facts leave
+// it undecided.
+func (j *judgement) report(i *instance, w *workload.Workload, findings []Finding) {
+	if j.partial(i, len(findings) > 0) {
+		return
+	}
+	for _, finding := range findings {
+		j.except(w, &finding)
+		j.result.Findings = append(j.result.Findings, finding)
+	}
+}
+
+// recall reports what is remembered of a workload and says whether anything is;
+// if not, it begins to record. Updates are left to [judgement.unchanged].
+func (j *judgement) recall(p *plan, w *workload.Workload) bool {
+	if w == nil || !p.remembers || len(w.Unresolved) > 0 || len(j.request.OldObject) > 0 || j.engine.unguarded {
+		return false
+	}
+	j.recordingKey = p.memoKeyFor(w)
+	entry, known := j.engine.memo.get(j.recordingKey)
+	if !known {
+		j.recording = memoEntry{}
+		return false
+	}
+	for _, i := range p.instances {
+		if i.memo {
+			j.report(i.instance, w, entry[i.number])
+		}
+	}
+	return true
+}
+
+// memorise ends a recording. A workload that some policy failed on is forgotten.
+func (j *judgement) memorise() {
+	if j.recording != nil {
+		j.engine.memo.add(j.recordingKey, j.recording)
+		j.recording = nil
 	}
 }
 

@@ -88,7 +88,7 @@ func orNone(workloads []workload.Workload) []*workload.Workload {
 }
 
 func (j *judgement) explain(ctx context.Context, p *plan, w *workload.Workload) ([]Trace, error) {
-	p, err := j.narrow(p, w)
+	p, err := j.narrow(p, w, false)
 	if err != nil || len(p.instances) == 0 {
 		return nil, err
 	}
@@ -179,20 +179,19 @@ func (t *ruleTracer) scope(event topdown.Event) scope {
 
 // plug puts values in the place of variables.
 func (s scope) plug(term *ast.Term) *ast.Term {
-	if name, ok := term.Value.(ast.Var); ok {
-		if value, ok := s[name]; ok {
-			return ast.NewTerm(value)
+	switch value := term.Value.(type) {
+	case ast.Var:
+		if known, ok := s[value]; ok {
+			return ast.NewTerm(known)
 		}
-		return term
-	}
-	plugged, err := ast.TransformVars(term.Copy(), func(v ast.Var) (ast.Value, error) {
-		if value, ok := s[v]; ok {
-			return value, nil
-		}
-		return v, nil
-	})
-	if done, ok := plugged.(*ast.Term); ok && err == nil {
-		return done
+	case *ast.Array:
+		items := make([]*ast.Term, 0, value.Len())
+		value.Foreach(func(item *ast.Term) { items = append(items, s.plug(item)) })
+		return ast.ArrayTerm(items...)
+	case ast.Object:
+		plugged := ast.NewObject()
+		value.Foreach(func(key, item *ast.Term) { plugged.Insert(s.plug(key), s.plug(item)) })
+		return ast.NewTerm(plugged)
 	}
 	return term
 }

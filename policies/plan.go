@@ -42,6 +42,7 @@ const maxPlans = 1024
 // plan is everything prepared for judging with one set of instances: one query for
 // all of them, and how to build just the input they read.
 type plan struct {
+	key       planKey
 	phase     Phase
 	instances []*planned
 	query     ast.Body
@@ -49,6 +50,10 @@ type plan struct {
 	// sections encode the parts of the input that come from Go values; nil for a
 	// part nobody reads.
 	request, subject, workload, images, namespace, now encoder
+	// print and printImages give the key of the memo; remembers is false where no
+	// instance takes part in it.
+	print, printImages printer
+	remembers          bool
 }
 
 // planned is one instance in a plan.
@@ -56,6 +61,7 @@ type planned struct {
 	*instance
 	results []ruleResult
 	reads   *readSet
+	memo    bool // its findings depend on the normal form alone
 }
 
 // ruleResult is the variable of the query that holds a rule's results.
@@ -101,7 +107,8 @@ func numbers(instances []*instance) string {
 }
 
 func newPlan(compiler *ast.Compiler, phase Phase, instances []*instance) (*plan, error) {
-	p := &plan{phase: phase, reads: &readSet{}}
+	p := &plan{key: planKey{phase, numbers(instances)}, phase: phase, reads: &readSet{}}
+	remembered := &readSet{}
 	variables := map[string]ast.Var{} // units that instances share are evaluated once
 	for _, i := range instances {
 		in := &planned{instance: i, reads: &readSet{}}
@@ -119,6 +126,10 @@ func newPlan(compiler *ast.Compiler, phase Phase, instances []*instance) (*plan,
 			in.reads.merge(i.unit.reads[effect])
 		}
 		p.reads.merge(in.reads)
+		if in.memo = phase == PhaseValidate && in.memoizable(); in.memo {
+			p.remembers = true
+			remembered.merge(in.reads)
+		}
 		p.instances = append(p.instances, in)
 	}
 	if len(p.query) > 0 {
@@ -138,6 +149,8 @@ func newPlan(compiler *ast.Compiler, phase Phase, instances []*instance) (*plan,
 	p.images = section(reflect.TypeFor[[]workload.Image](), "images")
 	p.namespace = section(reflect.TypeFor[Namespace](), "namespace")
 	p.now = section(reflect.TypeFor[string](), "now")
+	p.print = newPrinter(reflect.TypeFor[workload.Workload](), remembered.fields["workload"])
+	p.printImages = newPrinter(reflect.TypeFor[[]workload.Image](), remembered.fields["images"])
 	return p, nil
 }
 
