@@ -79,6 +79,8 @@ func (c *Cluster) Config(name string) (*rest.Config, error) {
 	}
 	config.QPS = -1
 	config.UserAgent = "portcullis-test"
+	// Policies warn of much that tests do on purpose. Who wants to see it sets a handler.
+	config.WarningHandler = rest.NoWarnings{}
 	return config, nil
 }
 
