@@ -220,6 +220,8 @@ func keyText(key any) (string, bool) {
 var (
 	yamlLine      = regexp.MustCompile(`line (\d+): `)
 	yamlDuplicate = regexp.MustCompile(`key (".*") already set in map`)
+	// Complaints of yaml's parser count lines from 0, those of its scanner from 1.
+	yamlParser = regexp.MustCompile(`^did not find expected (<|'|key|node)|^found (undefined|duplicate|incompatible)`)
 )
 
 // explainYAML gives the first complaint of the parser its line in the file.
@@ -229,10 +231,15 @@ func explainYAML(c chunk, err error) error {
 	message, _, _ = strings.Cut(message, "\n")
 	position := c.at(firstLine(c.text))
 	if m := yamlLine.FindStringSubmatchIndex(message); m != nil {
-		if line, err := strconv.Atoi(message[m[2]:m[3]]); err == nil {
-			position = c.at(line)
-		}
+		line, _ := strconv.Atoi(message[m[2]:m[3]])
 		message = message[:m[0]] + message[m[1]:]
+		if yamlParser.MatchString(message) {
+			line++
+		}
+		position = c.at(line)
+	}
+	if strings.HasPrefix(message, "invalid map key") {
+		return &Error{position, "a key is a list or map", "use a string"}
 	}
 	if m := yamlDuplicate.FindStringSubmatch(message); m != nil {
 		return &Error{position, fmt.Sprintf("the key %s is given twice", abbreviate(m[1])), "remove one of the two"}
