@@ -51,11 +51,20 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 	if !slices.Contains([]string{"", "yaml", "json"}, f.patch) {
 		return usagef("--patch=%s: use --patch=yaml or --patch=json", f.patch)
 	}
-	engine, err := f.bundle.engine()
+	loaded, err := f.source.load(ctx, p, paths)
 	if err != nil {
 		return err
 	}
-	loaded, err := f.source.load(ctx, p, paths)
+	for _, problem := range loaded.Problems {
+		fmt.Fprintf(p.stderr, "%s: unreadable: %s\n", output.Plain(problem.Location.String()), output.Plain(problem.Message))
+	}
+	codes := []gate.ExitCode{gate.ExitAdmitted}
+	if len(loaded.Problems) > 0 {
+		codes = append(codes, gate.ExitFault)
+	} else if len(loaded.Documents) == 0 {
+		return usagef("there is nothing to explain: no Kubernetes object in %s", strings.Join(paths, ", "))
+	}
+	engine, err := f.bundle.engine()
 	if err != nil {
 		return err
 	}
@@ -63,16 +72,7 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 	if err != nil {
 		return err
 	}
-	for _, problem := range loaded.Problems {
-		fmt.Fprintf(p.stderr, "%s: unreadable: %s\n", output.Plain(problem.Location.String()), output.Plain(problem.Message))
-	}
 	g := &gate.Gate{Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Version: version(), Now: time.Now}
-	codes := []gate.ExitCode{gate.ExitAdmitted}
-	if len(loaded.Problems) > 0 {
-		codes = append(codes, gate.ExitFault)
-	} else if len(loaded.Documents) == 0 {
-		return usagef("there is nothing to explain: no Kubernetes object in %s", strings.Join(paths, ", "))
-	}
 	err = g.Explain(ctx, loaded, func(e gate.Explanation) error {
 		codes = append(codes, e.Outcome.Exit())
 		return p.show(f, &e)

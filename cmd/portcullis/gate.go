@@ -71,11 +71,11 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 	if _, err := output.New(f.format, io.Discard, output.Style{}); err != nil {
 		return usageError{err}
 	}
-	engine, err := f.bundle.engine()
+	loaded, err := f.source.load(ctx, p, paths)
 	if err != nil {
 		return err
 	}
-	loaded, err := f.source.load(ctx, p, paths)
+	engine, err := f.bundle.engine()
 	if err != nil {
 		return err
 	}

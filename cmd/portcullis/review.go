@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/webhook"
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // reviewFlags are those of portcullis review.
@@ -140,7 +142,16 @@ func answer(ctx context.Context, reviewer webhook.Reviewer, body []byte, mutate 
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, request)
 	if recorder.Code != http.StatusOK {
-		return nil, fmt.Errorf("answering the review: %s: give one AdmissionReview of admission.k8s.io/v1 with a request, as JSON", bytes.TrimSpace(recorder.Body.Bytes()))
+		return nil, fmt.Errorf("answering the review: %s: give one AdmissionReview of admission.k8s.io/v1 with a request, as JSON", refusal(recorder.Body.Bytes()))
 	}
 	return recorder.Body.Bytes(), nil
+}
+
+// refusal is why the webhook gave no answer.
+func refusal(body []byte) string {
+	var status metav1.Status
+	if json.Unmarshal(body, &status) == nil && status.Message != "" {
+		return status.Message
+	}
+	return string(bytes.TrimSpace(body))
 }

@@ -58,14 +58,15 @@ func misused(err error) bool {
 }
 
 // knownCommand refuses commands that do not exist, with those that sound similar.
-func knownCommand(root *cobra.Command, args []string) error {
+func knownCommand(parent *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if similar := root.SuggestionsFor(args[0]); len(similar) > 0 {
+	parent.SuggestionsMinimumDistance = 2 // letters that may differ
+	if similar := parent.SuggestionsFor(args[0]); len(similar) > 0 {
 		return usagef("there is no command %q: did you mean %s?", args[0], strings.Join(similar, " or "))
 	}
-	return usagef("there is no command %q: use one of those listed by portcullis --help", args[0])
+	return usagef("there is no command %q: use one of those listed by %s --help", args[0], parent.CommandPath())
 }
 
 func (p *program) command() *cobra.Command {
@@ -85,7 +86,6 @@ Without --bundle it uses the built-in library.
 			return usagef("portcullis needs to know what to do: name a command, as portcullis gate")
 		},
 	}
-	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(p.gateCommand(), p.reviewCommand(), p.policyCommand(), p.explainCommand(), p.versionCommand())
 	return root
