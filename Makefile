@@ -1,0 +1,71 @@
+# Portcullis. "make help" lists the targets.
+
+# Trivy, which later programs link, is built with this experiment; everything must
+# build with it and without.
+export GOEXPERIMENT := jsonv2
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# Packages built at once: two, since the test control plane and the race detector are hungry.
+PARALLEL ?= 2
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build the programs into bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: ## real requests to a real webhook and the gate on the same files (KEEP=1 leaves it running)
+	$(GO) run ./test/demo
+
+.PHONY: demo-cluster
+demo-cluster: ## the same at a real API server, built on first use (KEEP=1 leaves it running)
+	$(GO) run ./test/demo -cluster
+
+.PHONY: controlplane
+controlplane: ## build the control plane that tests use; minutes the first time, kept in the user's cache
+	$(GO) run ./test/cluster/build
+
+.PHONY: test
+test: controlplane ## all tests with the race detector, and short forms of load tests and benchmarks
+	$(GO) test -race -p $(PARALLEL) -timeout 20m ./...
+
+.PHONY: check
+check: ## formatting, vet, linters, known vulnerabilities, files that are generated
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:" $$unformatted; exit 1; fi
+	$(GO) vet ./...
+	cd test/controlplane && $(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	$(GO) test -count 1 -run 'Golden|Schema|Documented' ./policies/... ./cmd/... ./admission/...
+
+.PHONY: vuln
+vuln: ## known vulnerabilities in what we link (GOVULNDB names another database)
+	$(GO) tool govulncheck $(if $(GOVULNDB),-db $(GOVULNDB)) ./cmd/...
+
+.PHONY: bench
+bench: ## the table of budgets and measured figures
+	$(GO) run ./test/bench/table
+
+FUZZTIME ?= 30s
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME each
+	@$(GO) list -f '{{$$p := .}}{{range .TestGoFiles}}{{$$p.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$$p.Dir}}/{{.}} {{end}}' ./... | tr ' ' '\n' | xargs -r grep -oHE '^func Fuzz[A-Za-z0-9_]+' | \
+	sed -E 's|^(.*)/[^/]*:func (Fuzz.*)$$|\1 \2|' | while read -r dir target; do \
+		echo "== $$dir $$target"; $(GO) test -run XXX -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; done
+
+.PHONY: soak
+soak: controlplane ## long forms of the load and restart tests at a real API server
+	PORTCULLIS_SOAK=1 $(GO) test -count 1 -v -timeout 60m ./test/e2e/...
+
+.PHONY: golden
+golden: ## write the golden files anew
+	$(GO) test ./cmd/... ./admission/... ./policies/... -run 'Golden|Script|Schema' -update
+
+.PHONY: clean
+clean: ## remove what build made
+	rm -rf bin

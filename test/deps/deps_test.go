@@ -1,0 +1,149 @@
+// Package deps keeps the architecture: who may import whom, and what each program
+// may link.
+package deps
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/portcullis-dev/portcullis/"
+
+// levels are the packages from the ground up. A package imports packages of lower
+// levels only; two of one level do not know each other, except below one folder.
+var levels = [][]string{
+	{"admission/manifest", "admission/workload", "admission/patch"},
+	{"policies", "policies/library"},
+	{"admission"},
+	{"admission/webhook", "admission/gate", "admission/informer", "policies/sample"},
+	{"cmd/portcullis", "cmd/portcullis-webhook"},
+}
+
+// forbidden are modules that a program must not link, with the reason.
+var forbidden = map[string]map[string]string{
+	"cmd/portcullis-webhook": {
+		"helm.sh/helm":                               "the admission process renders nothing",
+		"sigs.k8s.io/kustomize":                      "the admission process renders nothing",
+		"github.com/go-git":                          "bundles are fetched and verified elsewhere",
+		"github.com/aquasecurity/trivy":              "the webhook never scans",
+		"k8s.io/kubernetes":                          "the control plane is for tests",
+		"github.com/stretchr/testify":                "a test library",
+		"k8s.io/pod-security-admission":              "only tests compare with it",
+		"github.com/open-policy-agent/opa/v1/server": "the engine is embedded: no REST API (CVE-2025-46569)",
+	},
+	"cmd/portcullis": {
+		"github.com/aquasecurity/trivy":              "scans run in a child process",
+		"k8s.io/kubernetes":                          "the control plane is for tests",
+		"k8s.io/pod-security-admission":              "only tests compare with it",
+		"github.com/open-policy-agent/opa/v1/server": "the engine is embedded: no REST API (CVE-2025-46569)",
+	},
+}
+
+// listed is what "go list -json" says of a package.
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func list(t *testing.T, arguments ...string) []listed {
+	t.Helper()
+	command := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Deps"}, arguments...)...)
+	command.Dir = "../.."
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var all []listed
+	for decoder := json.NewDecoder(bytes.NewReader(out)); decoder.More(); {
+		var one listed
+		if err := decoder.Decode(&one); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// place is the level and the room of a package, -1 for one outside the table. A
+// room is an entry of the table; packages below it belong to it.
+func place(path string) (int, string) {
+	best, room := -1, ""
+	for level, rooms := range levels {
+		for _, r := range rooms {
+			if (path == r || strings.HasPrefix(path, r+"/")) && len(r) > len(room) {
+				best, room = level, r
+			}
+		}
+	}
+	return best, room
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	for _, p := range list(t, "./admission/...", "./policies/...", "./cmd/...") {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		level, room := place(path)
+		if level < 0 {
+			t.Errorf("package %s has no place in the table of levels: give it one", path)
+			continue
+		}
+		for _, imported := range p.Imports {
+			other, ok := strings.CutPrefix(imported, module)
+			if !ok {
+				continue
+			}
+			otherLevel, otherRoom := place(other)
+			if otherLevel < level || otherRoom == room {
+				continue
+			}
+			t.Errorf("%s (level %d) imports %s (level %d): imports go to lower levels only", path, level, other, otherLevel)
+		}
+	}
+}
+
+func TestProgramsLinkNoMoreThanTheyMay(t *testing.T) {
+	for program, banned := range forbidden {
+		for _, p := range list(t, "./"+program) {
+			for path, why := range banned {
+				if slices.ContainsFunc(p.Deps, func(dep string) bool { return dep == path || strings.HasPrefix(dep, path+"/") }) {
+					t.Errorf("%s links %s: %s", program, path, why)
+				}
+			}
+		}
+	}
+}
+
+func TestNoTestCodeIsLinkedIntoAProgram(t *testing.T) {
+	for program := range forbidden {
+		for _, p := range list(t, "./"+program) {
+			for _, dep := range p.Deps {
+				// Helm's engine drags package testing into the command line; the webhook has no such excuse.
+				if strings.HasPrefix(dep, module+"test/") || (dep == "testing" && program == "cmd/portcullis-webhook") {
+					t.Errorf("%s links %s", program, dep)
+				}
+			}
+		}
+	}
+}
+
+func TestProgramsBuildWithoutAnyEnvironmentVariable(t *testing.T) {
+	for program := range forbidden {
+		command := exec.Command("go", "build", "-o", os.DevNull, "./"+program)
+		command.Dir = "../.."
+		for _, variable := range os.Environ() {
+			if !strings.HasPrefix(variable, "GOEXPERIMENT=") && !strings.HasPrefix(variable, "GOFLAGS=") {
+				command.Env = append(command.Env, variable)
+			}
+		}
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Errorf("plain \"go build ./%s\": %v\n%s", program, err, out)
+		}
+	}
+}
