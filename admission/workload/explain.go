@@ -60,6 +60,8 @@ func kindName(kind jsontext.Kind) string {
 		return "number"
 	case 't', 'f':
 		return "boolean"
+	case 'n':
+		return "null"
 	}
 	return "value of another type"
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -18,6 +19,9 @@ func Extract(kind metav1.GroupVersionKind, raw []byte) ([]Workload, error) {
 	row, ok := rowOf(kind.Group, kind.Kind)
 	if !ok {
 		return nil, nil
+	}
+	if first := jsontext.Value(raw).Kind(); first != '{' {
+		return nil, fmt.Errorf("reading the pods of a %s: the object is a %s: give a map with a spec", kind.Kind, kindName(first))
 	}
 	pods, err := row.find(raw)
 	if err != nil {
