@@ -42,8 +42,22 @@ extent(block, whole) := block if block == whole
 
 else := sprintf("%s, which is or adds up to %s", [block, whole])
 
-# holds says that an address or a whole block lies in one of the blocks.
+# holds says that an address or a whole block lies in one of the blocks. What is neither
+# lies in none; the blocks have to be valid, since a mistake in a parameter must not pass
+# for an empty list.
 holds(blocks, address) if {
+	wanted := single(normal(address))
+	net.cidr_is_valid(wanted)
 	some block in blocks
-	net.cidr_contains(normal(block), normal(address))
+	net.cidr_contains(normal(block), wanted)
 }
+
+# single is the block of one address.
+single(address) := address if contains(address, "/")
+
+else := concat("/", [address, "128"]) if contains(address, ":")
+
+else := concat("/", [address, "32"])
+
+# valid leaves out of a list what is no block.
+valid(blocks) := [block | some block in blocks; net.cidr_is_valid(normal(block))]

@@ -72,5 +72,10 @@ test_an_address_lies_in_no_block if {
 	not cidr.holds(["10.0.0.0/8"], "169.254.169.254")
 	not cidr.holds([], "169.254.169.254")
 	not cidr.holds(["10.0.0.0/8"], "not an address")
+	not cidr.holds(["10.0.0.0/8"], "10.0.0.0/x")
 	not cidr.holds(["::/0"], "10.0.0.1")
+}
+
+test_only_blocks_are_valid if {
+	cidr.valid(["10.0.0.0/8", "everything", "10.0.0.1", "010.0.0.0/8", "::/0", "10.0.0.0/33"]) == ["10.0.0.0/8", "010.0.0.0/8", "::/0"]
 }

@@ -34,7 +34,7 @@ deny contains finding if {
 	some i, rule in input.object.spec.egress
 	some j, peer in rule.to
 	some address in input.parameters.addresses
-	cidr.holds([peer.ipBlock.cidr], address)
+	cidr.holds(cidr.valid([peer.ipBlock.cidr]), address)
 	not cidr.holds(excepted(peer.ipBlock), address)
 	path := sprintf("spec.egress[%d].to[%d]", [i, j])
 	finding := {
@@ -44,7 +44,7 @@ deny contains finding if {
 	}
 }
 
-excepted(block) := object.get(block, "except", [])
+excepted(block) := cidr.valid(object.get(block, "except", []))
 
 fix(path, block, address) := [{"op": "add", "path": concat("", [path, ".ipBlock.except"]), "value": address}] if {
 	not cidr.holds([address], block.cidr)
