@@ -46,14 +46,15 @@ deny contains finding if {
 	finding := {
 		"msg": sprintf("class %q is not allowed", [class]),
 		"path": path,
-		"fix": [{"op": "remove", "path": path}, choice],
+		"fix": array.concat([{"op": "remove", "path": path}], choice),
 	}
 }
 
 objection(message) := {
 	"msg": message,
 	"path": "spec.ingressClassName",
-	"fix": [choice],
+	"fix": choice,
 }
 
-choice := {"op": "set", "path": "spec.ingressClassName", "value": concat("", array.slice(input.parameters.allowed, 0, 1))}
+# Without an allowed class there is nothing to choose.
+choice := [{"op": "set", "path": "spec.ingressClassName", "value": class} | class := input.parameters.allowed[0]]

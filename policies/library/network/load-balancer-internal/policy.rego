@@ -1,5 +1,5 @@
 # METADATA
-# title: Load balancers that are not made_internal
+# title: Load balancers that are not internal
 # description: |
 #   Where only one edge may face the internet, every other load balancer has to be internal. Clouds
 #   take that from an annotation, and an annotation forgotten or with a value the cloud does not know
