@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -702,4 +703,45 @@ func FuzzAdmissionReview(f *testing.F) {
 			t.Fatalf("admitted uid %q of %s %s, want uid %q of admission.k8s.io/v1", review.Response.UID, sent.APIVersion, sent.Kind, sent.Request.UID)
 		}
 	})
+}
+
+// TestRecordedReviewsReachTheReviewer sends what an API server of each kind of request sends.
+func TestRecordedReviewsReachTheReviewer(t *testing.T) {
+	files, err := filepath.Glob("testdata/reviews/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no recorded reviews: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sent admissionv1.AdmissionReview
+			if err := json.Unmarshal(content, &sent); err != nil {
+				t.Fatal(err)
+			}
+			var seen []admission.Request
+			code, review := answer(t, newHandler(t, admits(&seen)), post(ValidatePath, string(content)))
+			if code != 200 || !review.Response.Allowed || len(seen) != 1 {
+				t.Fatalf("HTTP %d, %+v, want an admission after one review", code, review)
+			}
+			// The gate reads recorded reviews by another way; both must see the same.
+			want := admission.FromReview(admission.DoorAdmission, sent.Request)
+			if got := seen[0]; !sameRequest(got, want) {
+				t.Errorf("the reviewer saw %+v, want %+v", got, want)
+			}
+		})
+	}
+}
+
+func sameRequest(a, b admission.Request) bool {
+	for _, objects := range [][2]json.RawMessage{{a.Object, b.Object}, {a.OldObject, b.OldObject}, {a.Options, b.Options}} {
+		if string(objects[0]) != string(objects[1]) {
+			return false
+		}
+	}
+	a.Object, a.OldObject, a.Options = nil, nil, nil
+	b.Object, b.OldObject, b.Options = nil, nil, nil
+	return reflect.DeepEqual(a, b)
 }
