@@ -29,6 +29,11 @@ deny contains finding if {
 	finding := {"msg": "privileged", "path": container.path}
 }
 
+deny contains {"msg": sprintf("image %s", [c.image]), "path": c.path, "fix": [{"op": "remove", "path": c.path}]} if {
+	some c in input.workload.containers
+	c.image == "forbidden"
+}
+
 deny contains "never" if {
 	input.object.kind == "Nothing"
 }
@@ -44,11 +49,15 @@ deny contains "never" if {
 	request := &Request{
 		Door: DoorGate, Operation: "CREATE", Namespace: "n", Name: "a",
 		Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"}, Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
-		Object: []byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[{"name":"ok","image":"i"},{"name":"bad","image":"i","securityContext":{"privileged":true}}]}}`),
+		Object: []byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[{"name":"ok","image":"forbidden"},{"name":"bad","image":"i","securityContext":{"privileged":true}}]}}`),
 	}
 	traces, err := engine.Explain(context.Background(), request, &Facts{}, time.Unix(0, 0))
-	if err != nil || len(traces) != 1 {
-		t.Fatalf("got %+v, %v, want one trace", traces, err)
+	if err != nil || len(traces) != 2 {
+		t.Fatalf("got %+v, %v, want two traces", traces, err)
+	}
+	slices.SortFunc(traces, func(a, b Trace) int { return a.Line - b.Line })
+	if got := traces[1]; got.Line != 17 || got.Message != "image forbidden" || got.Path != "spec.containers[0]" {
+		t.Errorf("got %+v, want the rule at x.rego:17 with the message of its head", got)
 	}
 	trace := traces[0]
 	if trace.File != "x.rego" || trace.Line != 10 || trace.Path != "spec.containers[1]" || trace.Rule != "deny contains finding if {" {
