@@ -43,7 +43,10 @@ type exchange struct {
 // shown that it speaks AdmissionReview at all.
 func (e *exchange) refuse(refused *refusal) {
 	e.count(outcomeRefused)
-	e.handler.logger.Warn("refused a caller", "code", refused.code, "reason", refused.message)
+	// Whoever reaches the port can cause these lines, so they must not be one each.
+	if skipped, ok := e.handler.refusals.allow(e.started); ok {
+		e.handler.logger.Warn("refused a caller", "code", refused.code, "reason", refused.message, "skipped", skipped)
+	}
 	if refused.code == http.StatusMethodNotAllowed {
 		e.writer.Header().Set("Allow", http.MethodPost)
 	}
@@ -59,6 +62,9 @@ func (e *exchange) reject(body []byte, decoded *review, cause error) {
 		code = http.StatusRequestEntityTooLarge
 		message = fmt.Sprintf("this request cannot be judged: it is larger than %d bytes: make the object smaller, or raise the webhook's --max-body", e.handler.options.MaxBody)
 	}
+	if errors.Is(cause, errOverloaded) {
+		code, message = http.StatusTooManyRequests, overloadMessage
+	}
 	version, uid := "", ""
 	if decoded == nil {
 		version, uid = salvage(body)
@@ -66,23 +72,35 @@ func (e *exchange) reject(body []byte, decoded *review, cause error) {
 		uid = decoded.Request.UID
 	}
 	message = clean(message, maxMessage)
-	e.count(outcomeRejected)
+	if code == http.StatusTooManyRequests {
+		e.count(outcomeShed)
+	} else {
+		e.count(outcomeRejected)
+	}
 	e.handler.logger.Warn("rejected an unreadable request", "uid", uid, "code", code, "reason", message)
 	if uid == "" || version != reviewVersion && version != reviewVersionBeta1 {
 		e.writeStatus(code, message)
 		return
 	}
 	e.uid, e.version = uid, version
-	e.deny(failure(code, message))
+	e.deny(retryable(failure(code, message)))
 }
 
 // shed denies for want of room. Clients that understand 429 try again by themselves.
 func (e *exchange) shed(request *admission.Request) {
 	e.count(outcomeShed)
 	e.handler.logger.Warn("shed a request", "uid", request.UID, "resource", request.Resource.Resource, "operation", request.Operation)
-	status := failure(http.StatusTooManyRequests, "the policy webhook is overloaded and has not judged this request: try again, and add replicas if it happens often")
-	status.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
-	e.deny(status)
+	e.deny(retryable(failure(http.StatusTooManyRequests, overloadMessage)))
+}
+
+const overloadMessage = "the policy webhook is overloaded and has not judged this request: try again, and add replicas if it happens often"
+
+// retryable tells clients when to try again, where that helps.
+func retryable(status *metav1.Status) *metav1.Status {
+	if status.Code == http.StatusTooManyRequests {
+		status.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
+	}
+	return status
 }
 
 // answer writes a verdict.

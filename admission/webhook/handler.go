@@ -17,6 +17,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/policies"
+	"golang.org/x/sync/semaphore"
 )
 
 // The paths a [Handler] answers.
@@ -34,6 +35,8 @@ const (
 	DefaultTimeout = 10 * time.Second
 	// The API server's limit of timeoutSeconds.
 	DefaultTimeoutCap = 30 * time.Second
+	// Eight of the largest bodies at once; API servers send some KiB.
+	DefaultMaxBodies = 8 * DefaultMaxBody
 	// What an answer needs to travel back.
 	DefaultTimeoutMargin = 500 * time.Millisecond
 )
@@ -55,6 +58,10 @@ type Options struct {
 	Callers  *Callers
 	// MaxBody is the largest body in bytes, DefaultMaxBody if 0.
 	MaxBody int
+	// MaxBodies is how many bytes all bodies under way may have together,
+	// DefaultMaxBodies if 0 and never less than MaxBody. Bodies that say no length count
+	// as the largest.
+	MaxBodies int
 	// MaxRunning is how many reviews run at once, 4 for each processor if 0;
 	// MaxWaiting how many wait for a place, 16 times MaxRunning if 0.
 	MaxRunning, MaxWaiting int
@@ -75,6 +82,8 @@ type Handler struct {
 	reviewer Reviewer
 	callers  *Callers
 	limiter  *limiter
+	memory   *semaphore.Weighted
+	refusals throttle
 	options  Options
 	logger   *slog.Logger
 	metrics  *Metrics
@@ -91,6 +100,8 @@ func NewHandler(options Options) (*Handler, error) {
 		return nil, err
 	}
 	setDefault(&options.MaxBody, DefaultMaxBody)
+	setDefault(&options.MaxBodies, DefaultMaxBodies)
+	options.MaxBodies = max(options.MaxBodies, options.MaxBody)
 	setDefault(&options.MaxRunning, 4*runtime.GOMAXPROCS(0))
 	setDefault(&options.MaxWaiting, 16*options.MaxRunning)
 	setDefault(&options.TimeoutCap, DefaultTimeoutCap)
@@ -105,6 +116,7 @@ func NewHandler(options Options) (*Handler, error) {
 		reviewer: options.Reviewer,
 		callers:  options.Callers,
 		limiter:  newLimiter(options.MaxRunning, options.MaxWaiting),
+		memory:   semaphore.NewWeighted(int64(options.MaxBodies)),
 		options:  options,
 		logger:   options.Logger,
 		metrics:  options.Metrics,
@@ -147,6 +159,13 @@ func (h *Handler) serve(exchange *exchange, r *http.Request) {
 	buffer := h.bodies.Get().(*[]byte)
 	defer h.putBody(buffer)
 
+	size := h.bodySize(r)
+	if err := h.memory.Acquire(ctx, size); err != nil {
+		body, _ := readBody(r, *buffer, salvageable) // for its uid
+		exchange.reject(body, nil, errOverloaded)
+		return
+	}
+	defer h.memory.Release(size)
 	body, err := readBody(r, *buffer, h.options.MaxBody)
 	*buffer = body
 	if err != nil {
@@ -263,6 +282,14 @@ func (h *Handler) timeout(r *http.Request) time.Duration {
 	}
 	asked = min(asked, h.options.TimeoutCap)
 	return asked - min(h.options.TimeoutMargin, asked/2)
+}
+
+// bodySize is what a body may need in memory.
+func (h *Handler) bodySize(r *http.Request) int64 {
+	if limit := int64(h.options.MaxBody); r.ContentLength < 0 || r.ContentLength > limit {
+		return limit
+	}
+	return r.ContentLength
 }
 
 // errTooLarge says that a body exceeds Options.MaxBody.

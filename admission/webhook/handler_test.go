@@ -494,6 +494,50 @@ func TestWaitingEndsWithTheDeadline(t *testing.T) {
 	<-done
 }
 
+// TestBodiesTogetherAreBounded: a crowd of large requests is shed, by name, and not
+// taken into memory.
+func TestBodiesTogetherAreBounded(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	handler := newHandler(t, reviewer{review: func(context.Context, admission.Request) admission.Verdict {
+		close(entered)
+		<-release
+		return admission.Verdict{Admitted: true}
+	}}, func(o *Options) { o.MaxBody, o.MaxBodies = 1<<20, 1<<20 })
+	large := body(`,"object":{"a":"` + strings.Repeat("a", 600<<10) + `"}`)
+	first := make(chan bool)
+	go func() {
+		_, review := answer(t, handler, post(ValidatePath, large))
+		first <- review.Response.Allowed
+	}()
+	<-entered
+	_, review := answer(t, handler, post(ValidatePath+"?timeout=20ms", large))
+	if got := review.Response; got.Allowed || got.Result.Code != 429 || string(got.UID) != uid || got.Result.Details.RetryAfterSeconds == 0 {
+		t.Errorf("got %+v, want a denial of code 429 that says when to retry", got)
+	}
+	close(release)
+	if !<-first {
+		t.Error("the request that had room was not admitted")
+	}
+	if _, review := answer(t, handler, post(MutatePath, body(""))); review == nil {
+		t.Error("room was not given back")
+	}
+}
+
+func TestRefusalsDoNotFillTheLog(t *testing.T) {
+	var throttle throttle
+	now := time.Now()
+	var logged, skipped int
+	for i := range 1000 {
+		if n, ok := throttle.allow(now.Add(time.Duration(i) * 10 * time.Millisecond)); ok {
+			logged++
+			skipped += n
+		}
+	}
+	if logged != 10 || skipped != 9*99 {
+		t.Errorf("of 1000 refusals in 10 s %d were logged and %d counted, want 10 and 891", logged, skipped)
+	}
+}
+
 func TestMutationsCarryAPatchOfItsType(t *testing.T) {
 	patch := `[{"op":"add","path":"/spec/a","value":1}]`
 	for name, test := range map[string]struct {

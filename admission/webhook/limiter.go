@@ -3,7 +3,9 @@ package webhook
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // errOverloaded says that a request found no room in time.
@@ -43,3 +45,23 @@ func (l *limiter) acquire(ctx context.Context) error {
 }
 
 func (l *limiter) release() { <-l.running }
+
+// throttle lets something happen once a second and counts what it kept back.
+type throttle struct {
+	mu      sync.Mutex
+	last    time.Time
+	skipped int
+}
+
+// allow says whether it may happen now, and how often it might not since last time.
+func (t *throttle) allow(now time.Time) (skipped int, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now.Sub(t.last) < time.Second {
+		t.skipped++
+		return 0, false
+	}
+	skipped = t.skipped
+	t.last, t.skipped = now, 0
+	return skipped, true
+}

@@ -27,7 +27,8 @@ type flags struct {
 	dnsNames                       []string
 	caller, clientCA, secretFile   string
 	clientNames                    []string
-	maxBody, maxRunning, maxWait   int
+	maxBody, maxBodies             int
+	maxRunning, maxWait            int
 	timeoutCap, timeoutMargin      time.Duration
 	drainDelay, drainGrace         time.Duration
 	kubeconfig                     string
@@ -66,6 +67,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.secretFile, "secret-path-file", "", "`file` with the secret first path segment")
 
 	set.IntVar(&f.maxBody, "max-body", webhook.DefaultMaxBody, "largest request in `bytes`")
+	set.IntVar(&f.maxBodies, "max-bodies", webhook.DefaultMaxBodies, "`bytes` of all requests under way together")
 	set.IntVar(&f.maxRunning, "max-running", 0, "`number` of reviews at once; 4 a processor by default")
 	set.IntVar(&f.maxWait, "max-waiting", 0, "`number` of reviews that may wait for a place; 16 times --max-running by default")
 	set.DurationVar(&f.timeoutCap, "timeout-cap", webhook.DefaultTimeoutCap, "longest `time` for a review, whatever the API server allows")

@@ -62,7 +62,7 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	handler, err := webhook.NewHandler(webhook.Options{
 		Reviewer: profiled{admission.NewReviewer(engine, facts, time.Now), f.profile},
 		Callers:  callers, Logger: logger, Metrics: metrics,
-		MaxBody: f.maxBody, MaxRunning: f.maxRunning, MaxWaiting: f.maxWait,
+		MaxBody: f.maxBody, MaxBodies: f.maxBodies, MaxRunning: f.maxRunning, MaxWaiting: f.maxWait,
 		TimeoutCap: f.timeoutCap, TimeoutMargin: f.timeoutMargin,
 	})
 	if err != nil {
