@@ -34,7 +34,7 @@ type splitter struct {
 }
 
 func newSplitter(file string, r io.Reader, limits Limits) *splitter {
-	return &splitter{file: file, lines: bufio.NewReaderSize(r, 64<<10), limits: limits}
+	return &splitter{file: file, lines: bufio.NewReaderSize(r, 16<<10), limits: limits}
 }
 
 // next returns the next chunk, or io.EOF. After any other error the stream cannot

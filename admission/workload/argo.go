@@ -62,15 +62,27 @@ func argoWorkflow(path string) func([]byte) ([]pod, error) {
 		if err != nil {
 			return nil, err
 		}
+		shared, err := argoShared(at)
+		if err != nil {
+			return nil, err
+		}
 		var pods []pod
+		var total tally
 		for _, t := range templates {
 			p, ok, err := spec.pod(at, t)
 			if err != nil {
 				return nil, err
 			}
-			if ok {
-				pods = append(pods, p)
+			if !ok {
+				continue
 			}
+			if t.path != join(at.path, "templateDefaults") {
+				p.unresolved = append(p.unresolved, shared...)
+			}
+			if err := total.add(&p); err != nil {
+				return nil, err
+			}
+			pods = append(pods, p)
 		}
 		return pods, nil
 	}
@@ -118,7 +130,9 @@ func (spec *argoSpec) pod(at, template node) (pod, bool, error) {
 	p.settle(&t.argoPod, template.path)
 	p.settle(&defaults.argoPod, join(at.path, "templateDefaults"))
 	p.settle(&spec.argoPod, at.path)
-	return p, true, p.addArgoExpressions(at, template)
+	open, err := argoExpressions.open(template)
+	p.unresolved = append(p.unresolved, open...)
+	return p, true, err
 }
 
 func (p *pod) addArgoContainers(t *argoTemplate) {
@@ -178,31 +192,22 @@ func (p *pod) settle(from *argoPod, path string) {
 	}
 }
 
-// addArgoExpressions lists the expressions of the template and of what the
-// workflow sets for all templates.
-func (p *pod) addArgoExpressions(spec, template node) error {
-	open, err := argoExpressions.open(template)
-	if err != nil {
-		return err
-	}
-	p.unresolved = append(p.unresolved, open...)
-	fields := []string{"volumes", "serviceAccountName", "securityContext", "nodeSelector", "tolerations", "hostAliases",
-		"schedulerName", "podPriorityClassName", "imagePullSecrets", "podMetadata", "templateDefaults"}
-	for _, name := range fields {
+// argoShared lists the expressions in what the workflow sets for all templates.
+func argoShared(spec node) ([]Unresolved, error) {
+	var shared []Unresolved
+	for _, name := range []string{"volumes", "serviceAccountName", "securityContext", "nodeSelector", "tolerations", "hostAliases",
+		"schedulerName", "podPriorityClassName", "imagePullSecrets", "podMetadata", "templateDefaults"} {
 		at, err := spec.child(name)
 		if err != nil {
-			return err
-		}
-		if at.path == template.path {
-			continue
+			return nil, err
 		}
 		open, err := argoExpressions.open(at)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		p.unresolved = append(p.unresolved, open...)
+		shared = append(shared, open...)
 	}
-	return nil
+	return shared, nil
 }
 
 // merged adds the pairs of others that own lacks.

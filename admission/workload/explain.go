@@ -34,16 +34,16 @@ func explain(path string, err error) error {
 
 // pointerPath writes a JSON pointer as a path.
 func pointerPath(path string, pointer jsontext.Pointer) string {
+	const most = 200
 	for token := range pointer.Tokens() {
+		if len(path) > most {
+			return path[:most] + "…"
+		}
 		if strings.Trim(token, "0123456789") == "" && token != "" {
 			path += "[" + token + "]"
 			continue
 		}
 		path = join(path, token)
-	}
-	const most = 200
-	if len(path) > most {
-		path = path[:most] + "…"
 	}
 	return path
 }

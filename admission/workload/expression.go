@@ -3,7 +3,6 @@ package workload
 import (
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -69,31 +68,47 @@ func (s syntax) open(n node) ([]Unresolved, error) {
 	if err := json.Unmarshal(n.raw, &value); err != nil {
 		return nil, err
 	}
-	return s.openIn(value, n.path, nil), nil
+	list := openList{syntax: s, path: n.path}
+	list.search(value, nil)
+	return list.found, nil
 }
 
-func (s syntax) openIn(value any, path string, found []Unresolved) []Unresolved {
+// openList collects expressions. Where there are too many to name, the last entry
+// is the whole part.
+type openList struct {
+	syntax
+	path  string
+	found []Unresolved
+	size  int // bytes of all paths
+}
+
+func (l *openList) search(value any, at trail) {
+	if l.size > maxOpen {
+		return
+	}
 	switch value := value.(type) {
 	case string:
-		if expression := s.expression(value); expression != "" {
-			found = append(found, Unresolved{path, expression, s.reason()})
+		if expression := l.expression(value); expression != "" {
+			l.add(at, expression)
 		}
 	case []any:
 		for i, item := range value {
-			found = s.openIn(item, path+"["+strconv.Itoa(i)+"]", found)
+			l.search(item, append(at, step{"", i}))
 		}
 	case map[string]any:
-		names := make([]string, 0, len(value))
-		for name := range value {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
+		for _, name := range sortedKeys(value) {
 			if text, ok := value[name].(string); ok && text != "" && slices.Contains(notInNormalForm, name) {
 				continue
 			}
-			found = s.openIn(value[name], join(path, name), found)
+			l.search(value[name], append(at, step{name, -1}))
 		}
 	}
-	return found
+}
+
+func (l *openList) add(at trail, expression string) {
+	if l.size += at.size() + len(l.path); l.size > maxOpen {
+		l.found = append(l.found, Unresolved{l.path, abbreviate(expression), l.reason() + "; further expressions are not listed"})
+		return
+	}
+	l.found = append(l.found, Unresolved{at.path(l.path), abbreviate(expression), l.reason()})
 }

@@ -23,6 +23,9 @@ func Extract(kind metav1.GroupVersionKind, raw []byte) ([]Workload, error) {
 	if first := jsontext.Value(raw).Kind(); first != '{' {
 		return nil, fmt.Errorf("reading the pods of a %s: the object is a %s: give a map with a spec", kind.Kind, kindName(first))
 	}
+	if err := checkSize(raw); err != nil {
+		return nil, fmt.Errorf("reading the pods of a %s: %w", kind.Kind, err)
+	}
 	pods, err := row.find(raw)
 	if err != nil {
 		return nil, fmt.Errorf("reading the pods of a %s: %w", kind.Kind, err)

@@ -300,7 +300,7 @@ func TestImagesLeftToControllersAreUnresolved(t *testing.T) {
 }
 
 func TestObjectsThatCannotBeRead(t *testing.T) {
-	deep := strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000)
+	deep := strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_000)
 	tests := map[string]struct{ raw, want string }{
 		"a key given twice":                {`{"spec":{"hostPID":false,"hostPID":true}}`, "spec.hostPID is given twice"},
 		"a key given twice in an unknown":  {`{"other":{"a":1,"a":2}}`, "other.a is given twice"},

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,9 @@ func (n node) entries() ([]node, error) {
 	}
 	keys := make([]string, 0, len(values))
 	for key := range values {
+		if len(key) > maxKey {
+			return nil, fmt.Errorf("%s has the key %q of %d bytes: shorten it", n.path, abbreviate(key), len(key))
+		}
 		keys = append(keys, key)
 	}
 	slices.Sort(keys)

@@ -15,30 +15,64 @@ import (
 // Kind is empty: the caller knows it.
 func Search(raw []byte) []Workload {
 	var object any
+	if checkSize(raw) != nil {
+		w, _ := build(&pod{template: true, unresolved: []Unresolved{{Reason: "the object is too large to be searched"}}})
+		return []Workload{w}
+	}
 	if err := json.Unmarshal(raw, &object); err != nil {
 		return nil
 	}
 	var found []Workload
-	search(object, "", nil, &found)
+	search(object, nil, nil, &found)
 	return found
 }
 
 // search walks down; parent is the object that has value as its field.
-func search(value any, path string, parent map[string]any, found *[]Workload) {
+func search(value any, at trail, parent map[string]any, found *[]Workload) {
 	switch value := value.(type) {
 	case map[string]any:
 		if resemblesPodSpec(value) {
-			*found = append(*found, resembling(value, path, parent))
+			*found = append(*found, resembling(value, at, parent))
 			return
 		}
 		for _, name := range sortedKeys(value) {
-			search(value[name], join(path, name), value, found)
+			search(value[name], append(at, step{name, -1}), value, found)
 		}
 	case []any:
 		for i, item := range value {
-			search(item, path+"["+strconv.Itoa(i)+"]", nil, found)
+			search(item, append(at, step{"", i}), nil, found)
 		}
 	}
+}
+
+// trail leads to a value deep in an object. It becomes a path only when needed:
+// writing one at each level would cost the square of the depth.
+type trail []step
+
+// step is a key, or an index where that is not negative.
+type step struct {
+	key   string
+	index int
+}
+
+// size is about the length of the path.
+func (t trail) size() int {
+	size := 0
+	for _, s := range t {
+		size += len(s.key) + 4
+	}
+	return size
+}
+
+func (t trail) path(parent string) string {
+	for _, s := range t {
+		if s.index >= 0 {
+			parent += "[" + strconv.Itoa(s.index) + "]"
+		} else {
+			parent = join(parent, s.key)
+		}
+	}
+	return parent
 }
 
 func sortedKeys(fields map[string]any) []string {
@@ -64,7 +98,13 @@ func resemblesPodSpec(fields map[string]any) bool {
 }
 
 // resembling is the normal form of what resembles a pod spec.
-func resembling(spec map[string]any, path string, parent map[string]any) Workload {
+func resembling(spec map[string]any, at trail, parent map[string]any) Workload {
+	const longest = 1000
+	if at.size() > longest {
+		w, _ := build(&pod{template: true, unresolved: []Unresolved{{Reason: "it resembles a pod but its path is too long"}}})
+		return w
+	}
+	path := at.path("")
 	p := pod{path: path, metadataPath: "metadata", template: true, lenient: true}
 	if owner, ok := strings.CutSuffix(path, ".spec"); ok {
 		p.metadataPath = join(owner, "metadata")

@@ -43,6 +43,7 @@ func tektonTask(raw []byte) ([]pod, error) {
 // tektonPods makes the pod of each task spec under the settings of a run.
 func tektonPods(run tektonRun, specs ...node) ([]pod, error) {
 	var pods []pod
+	var total tally
 	for _, at := range specs {
 		var task tektonTaskSpec
 		if err := at.decode(&task); err != nil {
@@ -58,6 +59,9 @@ func tektonPods(run tektonRun, specs ...node) ([]pod, error) {
 			return nil, err
 		}
 		p.unresolved = append(p.unresolved, open...)
+		if err := total.add(&p); err != nil {
+			return nil, err
+		}
 		pods = append(pods, p)
 	}
 	return pods, nil

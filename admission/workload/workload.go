@@ -93,7 +93,7 @@ type Workload struct {
 	Unresolved []Unresolved `json:"unresolved"`
 }
 
-// KeyValue is one label, annotation or node selector entry. Path is empty for none.
+// KeyValue is one label, annotation or node selector entry.
 type KeyValue struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
@@ -120,7 +120,7 @@ type Container struct {
 	Path    string `json:"path"`  // spec.initContainers[0]
 	Image   string `json:"image"` // as written; parsed in Workload.Images
 
-	ImagePullPolicy string   `json:"imagePullPolicy"` // defaulted: Always for :latest or no tag and digest, else IfNotPresent
+	ImagePullPolicy string   `json:"imagePullPolicy"` // defaulted: Always for :latest or no tag and digest, else IfNotPresent; "" where the image is unresolved
 	Command         []string `json:"command"`
 	Args            []string `json:"args"`
 	Stdin           bool     `json:"stdin"`
@@ -364,7 +364,8 @@ type Image struct {
 
 // SecretRef is one reference to a Secret. Via is "env", "envFrom", "volume",
 // "projected", "imagePullSecret", "csi" or the volume type that carries it
-// ("cephfs", "rbd", "iscsi", "flexVolume", "scaleIO", "storageos", "azureFile").
+// ("cephfs", "rbd", "iscsi", "flexVolume", "scaleIO", "storageos", "azureFile"). A
+// volume that takes only some keys of a Secret has one reference for each.
 type SecretRef struct {
 	Name     string `json:"name"`
 	Key      string `json:"key"` // "" for the whole Secret
