@@ -75,14 +75,20 @@ type fixture struct {
 	raw            []byte
 }
 
-// fixtures reads all pods that k8s.io/pod-security-admission is tested with.
-func fixtures(t testing.TB) []fixture {
+// fixtureRoot is the folder of the upstream test data.
+func fixtureRoot(t testing.TB) string {
 	t.Helper()
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/pod-security-admission").Output()
 	if err != nil {
 		t.Fatalf("finding the module of the fixtures: %v", err)
 	}
-	root := filepath.Join(strings.TrimSpace(string(dir)), "test", "testdata")
+	return filepath.Join(strings.TrimSpace(string(dir)), "test", "testdata")
+}
+
+// fixtures reads all pods that k8s.io/pod-security-admission is tested with.
+func fixtures(t testing.TB) []fixture {
+	t.Helper()
+	root := fixtureRoot(t)
 	files, err := filepath.Glob(filepath.Join(root, "*", "*", "*", "*.yaml"))
 	if err != nil {
 		t.Fatal(err)
