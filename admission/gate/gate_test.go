@@ -336,3 +336,53 @@ func BenchmarkRun(b *testing.B) {
 		}
 	}
 }
+
+func TestDiff(t *testing.T) {
+	for name, test := range map[string]struct{ from, to, want string }{
+		"nothing changes":                {`{"a":1}`, `{"a":1}`, `[]`},
+		"a key is added":                 {`{}`, `{"a/b~":null}`, `[{"op":"add","path":"/a~1b~0","value":null}]`},
+		"a key is removed":               {`{"a":1,"b":2}`, `{"b":2}`, `[{"op":"remove","path":"/a"}]`},
+		"a value changes deep in a list": {`{"a":[{"b":1},{"b":2}]}`, `{"a":[{"b":1},{"b":false}]}`, `[{"op":"replace","path":"/a/1/b","value":false}]`},
+		"a list grows":                   {`{"a":[1]}`, `{"a":[1,2]}`, `[{"op":"replace","path":"/a","value":[1,2]}]`},
+		"a large number stays exact":     {`{"a":1}`, `{"a":9007199254740993}`, `[{"op":"replace","path":"/a","value":9007199254740993}]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := diff([]byte(test.from), []byte(test.to))
+			if err != nil || string(got) != test.want {
+				t.Errorf("got %s, %v, want %s", got, err, test.want)
+			}
+		})
+	}
+}
+
+func TestExplanationsFixWhatTheyExplain(t *testing.T) {
+	loaded, err := source.Load(context.Background(), []string{"-"}, source.Options{Stdin: strings.NewReader(badPod + netpol)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &Gate{Engine: testEngine(t), Now: time.Now}
+	var explained []Explanation
+	err = g.Explain(context.Background(), loaded, func(e Explanation) error {
+		explained = append(explained, e)
+		return nil
+	})
+	if err != nil || len(explained) != 2 {
+		t.Fatalf("got %d explanations, %v, want 2", len(explained), err)
+	}
+	bad := explained[0]
+	if len(bad.Traces) != 1 || bad.Traces[0].Policy != "pods/privileged" || bad.Traces[0].File != "pods/privileged.rego" {
+		t.Errorf("got the traces %+v, want one of pods/privileged", bad.Traces)
+	}
+	if got := bad.Value("spec.containers[0].securityContext.privileged"); got != "true" {
+		t.Errorf("got the value %q, want true", got)
+	}
+	if operations, err := bad.Operations(); err != nil || string(operations) != `[{"op":"remove","path":"/spec/containers/0/securityContext/privileged"}]` {
+		t.Errorf("got %s, %v, want the removal of privileged", operations, err)
+	}
+	if r, code := judge(t, &Gate{}, string(bad.Fixed)+"\n---\n"+netpol); code != ExitAdmitted {
+		t.Errorf("got %d of the fixed manifest, want %d: %+v", code, ExitAdmitted, r.results)
+	}
+	if explained[1].Fixed != nil {
+		t.Errorf("got the change %s of an object that nothing objects to, want none", explained[1].Fixed)
+	}
+}

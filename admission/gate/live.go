@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -55,6 +56,8 @@ func Connect(kubeconfig string) (*Live, error) {
 	config.Timeout = liveTimeout
 	config.UserAgent = "portcullis-gate"
 	config.QPS, config.Burst = 50, 100
+	// Deprecations of what is in the cluster are no part of the report.
+	config.WarningHandler = rest.NoWarnings{}
 	disco, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig %s: %w: see that kubectl accepts it", kubeconfig, err)
