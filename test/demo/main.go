@@ -1,0 +1,157 @@
+// Command demo shows Portcullis at work, for real and on this machine only:
+//
+//	go run ./test/demo            a webhook on loopback, asked with AdmissionReviews over HTTPS
+//	go run ./test/demo -cluster   the same at a real Kubernetes API server
+//
+// Either way the gate, as a CI job would run it, judges the same files and has to
+// come to the same verdicts. The demo ends by itself, with exit code 0 only if every
+// verdict is the expected one; KEEP=1 leaves everything running to play with.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/portcullis-dev/portcullis/test/cluster"
+	"github.com/portcullis-dev/portcullis/test/programs"
+)
+
+// profile is the one of the library that the demo uses.
+const profile = "restricted"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	withCluster := flag.Bool("cluster", false, "show it at a real Kubernetes API server")
+	flag.Parse()
+	if err := run(ctx, *withCluster, keepRunning(*withCluster), os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// keepRunning says whether to wait for Ctrl-C at the end: if KEEP says so, and if it
+// says nothing where somebody at a terminal could go on with the cluster.
+func keepRunning(withCluster bool) bool {
+	switch os.Getenv("KEEP") {
+	case "":
+		return withCluster && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
+	case "0", "no", "false":
+		return false
+	}
+	return true
+}
+
+// live is a door that a running webhook stands at.
+type live interface {
+	judge(context.Context, demoCase) (answer, error)
+	// epilogue checks what comes of the admitted cases, and says so.
+	epilogue(context.Context) (string, error)
+	// goOn says how to play with it.
+	goOn(manifests string) (string, error)
+	stop() error
+}
+
+func run(ctx context.Context, withCluster, keep bool, stdout, progress io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "portcullis-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	fmt.Fprintln(progress, "Building portcullis and portcullis-webhook …")
+	if err := programs.Build(ctx, dir, "portcullis", "portcullis-webhook"); err != nil {
+		return err
+	}
+	files := filepath.Join(dir, "manifests")
+	if err := writeManifests(files); err != nil {
+		return err
+	}
+	name, door, err := start(ctx, withCluster, dir, progress)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, door.stop()) }()
+
+	outcomes, problem := judgeAll(ctx, door, gate{program: filepath.Join(dir, "portcullis"), profile: profile, manifests: files})
+	if err := report(stdout, name, outcomes); err != nil {
+		return err
+	}
+	if problem != nil {
+		return problem
+	}
+	text, err := door.epilogue(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, text)
+	if keep {
+		return waitForInterrupt(ctx, door, files, stdout)
+	}
+	return nil
+}
+
+// start starts the door that is shown, and returns what it is called.
+func start(ctx context.Context, withCluster bool, dir string, progress io.Writer) (string, live, error) {
+	if withCluster {
+		fmt.Fprintln(progress, "Starting a Kubernetes control plane with the webhook in front …")
+		door, err := startAPIServer(ctx, dir)
+		return "API server", door, err
+	}
+	fmt.Fprintln(progress, "Starting the webhook on loopback …")
+	door, err := startLoopback(ctx, dir)
+	return "webhook", door, err
+}
+
+// judgeAll asks both doors about every case. The error names the cases that are not
+// as expected.
+func judgeAll(ctx context.Context, door live, gate gate) ([]outcome, error) {
+	var outcomes []outcome
+	var problems []error
+	for _, c := range cases {
+		o := outcome{demoCase: c}
+		var liveErr, gateErr error
+		o.live, liveErr = door.judge(ctx, c)
+		o.gate, gateErr = gate.judge(ctx, c)
+		o.problem = errors.Join(liveErr, gateErr)
+		if o.problem == nil {
+			o.problem = errors.Join(c.check(o.live), c.check(o.gate), same(o.live, o.gate))
+		}
+		if o.problem != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", c.file, o.problem))
+		}
+		outcomes = append(outcomes, o)
+	}
+	return outcomes, errors.Join(problems...)
+}
+
+func waitForInterrupt(ctx context.Context, door live, files string, stdout io.Writer) error {
+	text, err := door.goOn(files)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "\n%s", text)
+	<-ctx.Done()
+	return nil
+}
+
+// webhookOptions are those of the demo's webhook, wherever it stands.
+func webhookOptions(dir string) (programs.WebhookOptions, error) {
+	options := programs.WebhookOptions{Dir: dir, Name: "portcullis-webhook", Profile: profile, LogFile: filepath.Join(dir, "webhook.log")}
+	for _, address := range []*string{&options.Listen, &options.Probes} {
+		port, err := cluster.FreePort()
+		if err != nil {
+			return options, err
+		}
+		*address = fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	return options, nil
+}
