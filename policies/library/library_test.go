@@ -75,15 +75,19 @@ func TestInvertingAnyConditionOfAPolicyTurnsASampleRed(t *testing.T) {
 	}
 }
 
-// survives says whether all samples still pass. A mutant that does not compile does
-// not survive.
+// survives says whether all samples still pass, and their fixes still help. A mutant
+// that does not compile does not survive.
 func survives(suite *sample.Suite, mutant policies.Mutant) bool {
 	engine, err := policies.NewEngine(mutant.Bundle)
 	if err != nil {
 		return false
 	}
 	for i := range suite.Samples {
-		if suite.Samples[i].Run(context.Background(), engine) != nil {
+		s := &suite.Samples[i]
+		if s.Run(context.Background(), engine) != nil {
+			return false
+		}
+		if s.Kind == sample.Deny && suite.Policy.Fix == "" && s.RunFixed(context.Background(), engine) != nil {
 			return false
 		}
 	}
