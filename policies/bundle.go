@@ -14,7 +14,6 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 )
 
 // APIVersion is that of bundle.yaml and of exceptions.
@@ -172,7 +171,7 @@ func readBundleFiles(fsys fs.FS) (map[string][]byte, error) {
 			return nil
 		}
 		if !bundleFile(name) {
-			return nil
+			return refuseLinkedFolder(fsys, name, entry)
 		}
 		info, err := entry.Info()
 		if err != nil {
@@ -198,6 +197,18 @@ func readBundleFiles(fsys fs.FS) (map[string][]byte, error) {
 		return nil, fmt.Errorf("reading the bundle: %w", err)
 	}
 	return files, nil
+}
+
+// refuseLinkedFolder keeps a folder that is a link from being passed over with the
+// policies in it.
+func refuseLinkedFolder(fsys fs.FS, name string, entry fs.DirEntry) error {
+	if entry.Type()&fs.ModeSymlink == 0 || strings.HasPrefix(path.Base(name), ".") {
+		return nil
+	}
+	if info, err := fs.Stat(fsys, name); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a link to a folder: a bundle holds no links", name)
+	}
+	return nil
 }
 
 // bundleFile says whether a file takes part in a bundle. Documentation may lie
@@ -247,7 +258,7 @@ func (b *Bundle) add(name string, content []byte) error {
 }
 
 func (b *Bundle) addManifest(content []byte) error {
-	if err := yaml.UnmarshalStrict(content, &b.Manifest); err != nil {
+	if err := decodeYAML(content, &b.Manifest); err != nil {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
 	m := &b.Manifest
@@ -285,7 +296,7 @@ func (b *Bundle) addModule(name string, content []byte) error {
 // addData puts data/a/b.yaml at data.a.b. The name portcullis is kept for policies.
 func (b *Bundle) addData(name string, content []byte) error {
 	var value any
-	if err := yaml.UnmarshalStrict(content, &value); err != nil {
+	if err := decodeYAML(content, &value); err != nil {
 		return fmt.Errorf("reading data: %w", err)
 	}
 	segments := strings.Split(strings.TrimSuffix(name, path.Ext(name)), "/")
@@ -349,11 +360,14 @@ func (b *Bundle) check() []error {
 		if _, ok := profiles[assignment.Profile]; !ok {
 			report("namespaces[%d]: there is no profile %q", i, assignment.Profile)
 		}
-		if _, err := compileGlobs(assignment.Match); err != nil || len(assignment.Match) == 0 {
-			report("namespaces[%d]: match needs at least one valid glob: %v", i, err)
+		if len(assignment.Match) == 0 {
+			report("namespaces[%d]: match needs at least one glob of namespace names", i)
+		}
+		if _, err := compileGlobs(assignment.Match); err != nil {
+			report("namespaces[%d]: match: %w", i, err)
 		}
 	}
-	if _, ok := profiles[b.Manifest.DefaultProfile]; !ok {
+	if _, ok := profiles[b.Manifest.DefaultProfile]; !ok && (len(b.Manifest.Profiles) > 0 || b.Manifest.DefaultProfile != "") {
 		report("defaultProfile %q is not a profile of this bundle (%s)", b.Manifest.DefaultProfile, strings.Join(sortedKeys(profiles), ", "))
 	}
 	names := map[string]bool{}
@@ -368,8 +382,8 @@ func (b *Bundle) check() []error {
 	}
 	if b.Manifest.ProfileLabel != "" {
 		for _, profile := range sortedKeys(profiles) {
-			if !guardsLabels(profiles[profile]) {
-				report("profileLabel %q: profile %q does not enforce %s for all requests, so whoever may label a namespace could choose its rules", b.Manifest.ProfileLabel, profile, labelGuard)
+			if !b.guardsProfileLabel(profiles[profile]) {
+				report("profileLabel %q: profile %q does not enforce %s for all requests with this label among its labels, so whoever may label a namespace could choose its rules", b.Manifest.ProfileLabel, profile, labelGuard)
 			}
 		}
 	}
@@ -379,14 +393,37 @@ func (b *Bundle) check() []error {
 // labelGuard is the policy that must protect a profile label.
 const labelGuard = "namespaces/protected-labels"
 
-func guardsLabels(instances []Instance) bool {
+// guardsProfileLabel says whether some instance of the guard applies to every request and
+// has the profile label among the globs of its parameter labels.
+func (b *Bundle) guardsProfileLabel(instances []Instance) bool {
 	return slices.ContainsFunc(instances, func(i Instance) bool {
-		return i.Policy == labelGuard && i.Enforcement == EnforceDeny && i.FailMode == FailClosed && i.Match == nil
+		policy := b.Policies[i.Policy]
+		if i.Policy != labelGuard || policy == nil || i.Enforcement != EnforceDeny || i.FailMode != FailClosed || i.Match != nil {
+			return false
+		}
+		values, err := policy.parameters(i.Parameters)
+		if err != nil {
+			return false
+		}
+		guarded, _ := values["labels"].([]any)
+		return slices.ContainsFunc(guarded, func(pattern any) bool {
+			text, _ := pattern.(string)
+			compiled, err := compileGlobs([]string{text})
+			return err == nil && compiled.match(b.Manifest.ProfileLabel)
+		})
 	})
 }
 
 // noProfile is the profile of a bundle that declares none.
 const noProfile = "default"
+
+// defaultProfile is the profile of what no assignment matches.
+func (b *Bundle) defaultProfile() string {
+	if len(b.Manifest.Profiles) == 0 {
+		return noProfile
+	}
+	return b.Manifest.DefaultProfile
+}
 
 // resolveProfiles gives each profile's instances with inheritance applied, those
 // that are off left out, sorted by name.
@@ -403,7 +440,6 @@ func (b *Bundle) resolveProfiles() (map[string][]Instance, error) {
 	}
 	if len(declared) == 0 {
 		declared[noProfile] = Profile{Name: noProfile}
-		b.Manifest.DefaultProfile = noProfile
 	}
 	resolved := map[string][]Instance{}
 	for name := range declared {

@@ -15,7 +15,7 @@ import (
 type unit struct {
 	policy *Policy
 	// path is the package of the compiled copy: data.portcullis.units["pods/x#0"].
-	path  ast.Ref
+	path ast.Ref
 	// reads is what each rule can read, guards what it cannot find anything without.
 	reads  map[Effect]*readSet
 	guards map[Effect]*guard

@@ -185,7 +185,7 @@ func (e *Engine) profileFor(r *Request, namespace *Namespace) (*profile, error) 
 			}
 		}
 	}
-	return e.profiles[e.bundle.Manifest.DefaultProfile], nil
+	return e.profiles[e.bundle.defaultProfile()], nil
 }
 
 // index finds the instances whose policies are about a resource and operation,

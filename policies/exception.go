@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/portcullis-dev/portcullis/admission/workload"
-	"sigs.k8s.io/yaml"
 )
 
 // Exception waives findings of one policy for some objects until it expires. It
@@ -47,7 +46,7 @@ type ExceptionSelector struct {
 
 func parseException(content []byte) (Exception, error) {
 	var e Exception
-	if err := yaml.UnmarshalStrict(content, &e); err != nil {
+	if err := decodeYAML(content, &e); err != nil {
 		return e, fmt.Errorf("reading the exception: %w", err)
 	}
 	var problems []error
@@ -55,9 +54,11 @@ func parseException(content []byte) (Exception, error) {
 	if e.APIVersion != APIVersion || e.Kind != "Exception" {
 		report("apiVersion and kind are %q, %q: want %q, %q", e.APIVersion, e.Kind, APIVersion, "Exception")
 	}
-	for field, value := range map[string]string{"name": e.Name, "policy": e.Policy, "reason": e.Reason, "owner": e.Owner, "expires": e.Expires} {
-		if strings.TrimSpace(value) == "" {
-			report("%s is required", field)
+	for _, required := range []struct{ field, value string }{
+		{"name", e.Name}, {"policy", e.Policy}, {"reason", e.Reason}, {"owner", e.Owner}, {"expires", e.Expires},
+	} {
+		if strings.TrimSpace(required.value) == "" {
+			report("%s is required", required.field)
 		}
 	}
 	if len(e.Selector.Namespaces) == 0 && !e.Selector.ClusterScoped {
@@ -67,17 +68,18 @@ func parseException(content []byte) (Exception, error) {
 	if e.expires, err = parseExpiry(e.Expires); err != nil {
 		report("expires: %w", err)
 	}
-	for field, compile := range map[string]struct {
+	for _, list := range []struct {
+		field    string
 		patterns []string
 		into     *globs
 	}{
-		"namespaces": {e.Selector.Namespaces, &e.namespaces},
-		"kinds":      {e.Selector.Kinds, &e.kinds},
-		"names":      {e.Selector.Names, &e.names},
-		"containers": {e.Selector.Containers, &e.containers},
+		{"namespaces", e.Selector.Namespaces, &e.namespaces},
+		{"kinds", e.Selector.Kinds, &e.kinds},
+		{"names", e.Selector.Names, &e.names},
+		{"containers", e.Selector.Containers, &e.containers},
 	} {
-		if *compile.into, err = compileGlobs(compile.patterns); err != nil {
-			report("selector.%s: %w", field, err)
+		if *list.into, err = compileGlobs(list.patterns); err != nil {
+			report("selector.%s: %w", list.field, err)
 		}
 	}
 	if len(problems) > 0 {

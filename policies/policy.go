@@ -144,8 +144,6 @@ func (p *Policy) readMetadata() error {
 	if err != nil {
 		return fmt.Errorf("reading metadata: %w", err)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(custom))
-	decoder.DisallowUnknownFields()
 	var fields struct {
 		Severity    string              `json:"severity"`
 		Match       Matching            `json:"match"`
@@ -157,7 +155,7 @@ func (p *Policy) readMetadata() error {
 		Fix         string              `json:"fix"`
 		FixReason   string              `json:"fixReason"`
 	}
-	if err := decoder.Decode(&fields); err != nil {
+	if err := decodeStrict(custom, &fields); err != nil {
 		return fmt.Errorf("reading metadata: custom: %w", err)
 	}
 	p.Metadata = Metadata{
@@ -193,6 +191,11 @@ func (p *Policy) checkMetadata() error {
 		report("match: give workload or resources")
 	case p.Subject.Workload != "" && p.Subject.Workload != "any" && p.Subject.Workload != "pods":
 		report("match: workload %q: use any or pods", p.Subject.Workload)
+	}
+	for _, group := range p.Subject.Resources {
+		if len(group.Resources) == 0 || slices.Contains(group.Resources, "") {
+			report("match: resources of group %q: name at least one resource, none of them empty", group.Group)
+		}
 	}
 	for _, operation := range p.Subject.Operations {
 		if !slices.Contains(operations, operation) {
