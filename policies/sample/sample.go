@@ -191,6 +191,9 @@ func (s *Sample) Gather(_ context.Context, needs policies.Needs) policies.Facts 
 	return facts
 }
 
+// Requests are what is judged in the sample.
+func (s *Sample) Requests() []admission.Request { return slices.Clone(s.judged) }
+
 // Run judges the sample with an engine that holds only its policy. A nil error
 // means that the policy did what the sample demands.
 func (s *Sample) Run(ctx context.Context, engine *policies.Engine) error {

@@ -1,0 +1,14 @@
+// Package bench measures Portcullis against its budgets: the time that a review, a
+// start and a load take, and the memory they need.
+//
+// Machines differ and are shared, so nothing here passes or fails by the clock.
+// What is compared runs in turns within one run, in many short rounds of which the
+// median counts, and is printed as a ratio: to a webhook that only decodes the
+// AdmissionReview and answers ([Yardstick]), which is the limit for anything that
+// speaks this protocol, and to the same checks in CEL, which is what users get
+// from ValidatingAdmissionPolicy. Both are real programs here, and a test holds the
+// CEL checks to the verdicts of the policies they stand for.
+//
+// "make bench" prints the table; "go test ./test/bench" proves in a short form that
+// all of it works; "go test -bench . ./test/bench" gives the parts as Go benchmarks.
+package bench
