@@ -373,7 +373,7 @@ func (j *judgement) unresolved(i *planned, w *workload.Workload) bool {
 		reads := i.reads.fields["workload"]
 		image := len(path) > 0 && path[len(path)-1] == "image"
 		if (reads != nil && (reads.touches(path) || image && reads.field("images") != nil)) || image && i.reads.fields["images"] != nil {
-			j.unknown(i.instance, fmt.Sprintf("%s is %s: %s", open.Path, open.Expression, open.Reason), open.Path)
+			j.unknown(i.instance, w.Template, fmt.Sprintf("%s is %s: %s", open.Path, open.Expression, open.Reason), open.Path)
 			return true
 		}
 	}
@@ -550,8 +550,16 @@ func (j *judgement) missing(i *instance, what string) {
 	j.unknownOr(i, FaultFacts, "cannot know "+what, "")
 }
 
-// unknown reports a field that is left open.
-func (j *judgement) unknown(i *instance, why, path string) { j.unknownOr(i, FaultInput, why, path) }
+// unknown reports a field that is left open. Where something runs that is a fault,
+// but not in a template: the pods it makes come to the same door with the field
+// filled in, and refusing every workflow with a parameter would help nobody.
+func (j *judgement) unknown(i *instance, template bool, why, path string) {
+	if template && j.request.Door != DoorGate {
+		j.undecided(i, max(i.Enforcement, EnforceWarn), why, path)
+		return
+	}
+	j.unknownOr(i, FaultInput, why, path)
+}
 
 // unknownOr reports what cannot be known: undecided at the gate, a fault where
 // something runs.
@@ -560,9 +568,17 @@ func (j *judgement) unknownOr(i *instance, kind FaultKind, why, path string) {
 		j.fault(i, kind, why)
 		return
 	}
-	undecided := Undecided{Reason: why, Path: path}
+	var enforcement Enforcement
 	if i != nil {
-		undecided.Policy, undecided.Enforcement = i.policy.ID, i.Enforcement
+		enforcement = i.Enforcement
+	}
+	j.undecided(i, enforcement, why, path)
+}
+
+func (j *judgement) undecided(i *instance, enforcement Enforcement, why, path string) {
+	undecided := Undecided{Reason: why, Path: path, Enforcement: enforcement}
+	if i != nil {
+		undecided.Policy = i.policy.ID
 	}
 	j.result.Undecided = append(j.result.Undecided, undecided)
 }

@@ -22,7 +22,7 @@ func everyPolicy(t testing.TB) (guarded, unguarded *Engine) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bundle.Manifest.Profiles, bundle.Manifest.Namespaces = nil, nil
+	bundle.Manifest.Profiles, bundle.Manifest.Namespaces, bundle.Manifest.DefaultProfile = nil, nil, ""
 	bundle.Manifest.Policies = nil
 	for id := range bundle.Policies {
 		bundle.Manifest.Policies = append(bundle.Manifest.Policies, Instance{Policy: id})
