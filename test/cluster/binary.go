@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/lockedfile"
@@ -87,7 +88,9 @@ func sourceDigest(sources string) (string, error) {
 	files = append(files, filepath.Join(sources, "go.mod"), filepath.Join(sources, "go.sum"))
 	slices.Sort(files)
 	hash := sha256.New()
-	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	// Version names the caller's experiments after a space; the build has none.
+	version, _, _ := strings.Cut(runtime.Version(), " ")
+	fmt.Fprintln(hash, version, runtime.GOOS, runtime.GOARCH)
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		if err != nil {

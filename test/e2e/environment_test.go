@@ -40,8 +40,9 @@ type environment struct {
 }
 
 var (
-	built  string       // the folder of the built programs
-	shared *environment // what most tests use
+	built     string       // the folder of the built programs
+	ownBundle string       // the folder that writeOwnBundle wrote
+	shared    *environment // what most tests use
 )
 
 // TestMain builds the programs and starts the shared cluster before any test's time
@@ -64,6 +65,10 @@ func run(m *testing.M) int {
 	}
 	built = dir
 	if err := programs.Build(ctx, built, "portcullis-webhook"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if ownBundle, err = writeOwnBundle(filepath.Join(dir, "bundle")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -146,10 +151,6 @@ func startAlone(t *testing.T, options cluster.Options) *environment {
 func (env *environment) installWebhooks(ctx context.Context) error {
 	var err error
 	env.library, err = newInstallation(ctx, env, installOptions{name: "portcullis", profile: "restricted", replicas: 2})
-	if err != nil {
-		return err
-	}
-	ownBundle, err := writeOwnBundle(filepath.Join(built, "bundle"))
 	if err != nil {
 		return err
 	}

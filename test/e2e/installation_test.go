@@ -138,7 +138,7 @@ func (i *installation) stop() error {
 	return errors.Join(problems...)
 }
 
-// configurations reads what was printed. The stream has to hold one of each.
+// configurations reads what was printed; one that has no rules is not printed, and empty here.
 func configurations(t *testing.T, printed []byte) (*admissionregistrationv1.ValidatingWebhookConfiguration, *admissionregistrationv1.MutatingWebhookConfiguration) {
 	t.Helper()
 	validating := &admissionregistrationv1.ValidatingWebhookConfiguration{}
@@ -153,9 +153,6 @@ func configurations(t *testing.T, printed []byte) (*admissionregistrationv1.Vali
 		default:
 			t.Errorf("a %s is printed, which is no webhook configuration", object.GetKind())
 		}
-	}
-	if len(validating.Webhooks) == 0 || len(mutating.Webhooks) == 0 {
-		t.Fatalf("got %d validating and %d mutating webhooks, want some of each in:\n%s", len(validating.Webhooks), len(mutating.Webhooks), printed)
 	}
 	return validating, mutating
 }

@@ -32,10 +32,10 @@ func send(ctx context.Context, rate int, duration time.Duration, request func(co
 	started := time.Now()
 	ticker := time.NewTicker(time.Second / time.Duration(rate))
 	defer ticker.Stop()
-	total := int(duration.Seconds() * float64(rate))
-	for number := 0; number < total && ctx.Err() == nil; {
+	total, next := int(duration.Seconds()*float64(rate)), 0
+	for next < total && ctx.Err() == nil {
 		due := min(total, int(time.Since(started).Seconds()*float64(rate))+1)
-		for ; number < due; number++ {
+		for number := next; number < due; number++ {
 			places <- struct{}{}
 			inFlight.Go(func() {
 				defer func() { <-places }()
@@ -49,6 +49,7 @@ func send(ctx context.Context, rate int, duration time.Duration, request func(co
 				}
 			})
 		}
+		next = due
 		<-ticker.C
 	}
 	inFlight.Wait()
