@@ -258,13 +258,13 @@ func TestASecretPathIsTheOnlyWayIn(t *testing.T) {
 
 func TestCallersThatCannotWorkAreRefused(t *testing.T) {
 	for name, test := range map[string]struct {
-		callers Callers
+		callers *Callers
 		want    string
 	}{
-		"the zero value":                 {Callers{}, "CA"},
-		"a short secret":                 {Callers{Mode: CallerSecretPath, Secret: "short"}, "32"},
-		"a secret with a slash":          {Callers{Mode: CallerSecretPath, Secret: strings.Repeat("a/", 32)}, "letters"},
-		"certificates without authority": {Callers{CAs: func() *x509.CertPool { return nil }}, "CA"},
+		"the zero value":                 {&Callers{}, "CA"},
+		"a short secret":                 {&Callers{Mode: CallerSecretPath, Secret: "short"}, "32"},
+		"a secret with a slash":          {&Callers{Mode: CallerSecretPath, Secret: strings.Repeat("a/", 32)}, "letters"},
+		"certificates without authority": {&Callers{CAs: func() *x509.CertPool { return nil }}, "CA"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := test.callers.Check(); err == nil || !strings.Contains(err.Error(), test.want) {
