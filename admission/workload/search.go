@@ -16,33 +16,47 @@ import (
 func Search(raw []byte) []Workload {
 	var object any
 	if checkSize(raw) != nil {
-		w, _ := build(&pod{template: true, unresolved: []Unresolved{{Reason: "the object is too large to be searched"}}})
-		return []Workload{w}
+		return []Workload{unread("", "", "the object is too large to be searched")}
 	}
 	if err := json.Unmarshal(raw, &object); err != nil {
 		return nil
 	}
 	var found []Workload
-	search(object, nil, nil, &found)
+	search(object, nil, nil, 0, &found)
 	return found
 }
 
-// search walks down; parent is the object that has value as its field.
-func search(value any, at trail, parent map[string]any, found *[]Workload) {
+// maxWithin bounds pod specs within each other: each is read with all that is in it.
+const maxWithin = 8
+
+// search walks down; parent is the object that has value as its field. What
+// resembles a pod spec may be there to hide another one in it; within counts those
+// around value.
+func search(value any, at trail, parent map[string]any, within int, found *[]Workload) {
 	switch value := value.(type) {
 	case map[string]any:
 		if resemblesPodSpec(value) {
+			if within++; within > maxWithin {
+				*found = append(*found, unread("", "", "it resembles a pod within too many others"))
+				return
+			}
 			*found = append(*found, resembling(value, at, parent))
-			return
 		}
 		for _, name := range sortedKeys(value) {
-			search(value[name], append(at, step{name, -1}), value, found)
+			search(value[name], append(at, step{name, -1}), value, within, found)
 		}
 	case []any:
 		for i, item := range value {
-			search(item, append(at, step{"", i}), nil, found)
+			search(item, append(at, step{"", i}), nil, within, found)
 		}
 	}
+}
+
+// unread is the normal form of what cannot be read: all of it is left open.
+func unread(path, metadataPath, reason string) Workload {
+	w, _ := build(&pod{path: path, metadataPath: metadataPath, template: true, lenient: true,
+		unresolved: []Unresolved{{Path: path, Reason: reason}}})
+	return w
 }
 
 // trail leads to a value deep in an object. It becomes a path only when needed:
@@ -101,8 +115,7 @@ func resemblesPodSpec(fields map[string]any) bool {
 func resembling(spec map[string]any, at trail, parent map[string]any) Workload {
 	const longest = 1000
 	if at.size() > longest {
-		w, _ := build(&pod{template: true, unresolved: []Unresolved{{Reason: "it resembles a pod but its path is too long"}}})
-		return w
+		return unread("", "", "it resembles a pod but its path is too long")
 	}
 	path := at.path("")
 	p := pod{path: path, metadataPath: "metadata", template: true, lenient: true}
@@ -119,10 +132,7 @@ func resembling(spec map[string]any, at trail, parent map[string]any) Workload {
 		}
 		err = buildErr
 	}
-	empty := pod{path: path, metadataPath: p.metadataPath, template: true, lenient: true,
-		unresolved: []Unresolved{{Path: path, Reason: "it resembles a pod but cannot be read as one: " + err.Error()}}}
-	w, _ := build(&empty)
-	return w
+	return unread(path, p.metadataPath, "it resembles a pod but cannot be read as one: "+err.Error())
 }
 
 // convert reads a decoded value as a Go type.

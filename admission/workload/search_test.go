@@ -13,6 +13,8 @@ func TestSearch(t *testing.T) {
 			`spec.deep[0].runner.spec labels=[{a b}] images=[spec.deep[0].runner.spec.containers[0].image] open=[]`},
 		"two in one object": {`{a: {containers: [{image: x}]}, b: {initContainers: [{image: z}]}}`,
 			`a labels=[] images=[a.containers[0].image] open=[]; b labels=[] images=[b.initContainers[0].image] open=[]`},
+		"one that is there to hide another": {`{spec: {containers: [{image: x}], template: {spec: {hostPID: true, containers: [{image: z}]}}}}`,
+			`spec labels=[] images=[spec.containers[0].image] open=[]; spec.template.spec labels=[] images=[spec.template.spec.containers[0].image] open=[]`},
 		"the object itself":              {`{containers: [{image: x}]}`, ` labels=[] images=[containers[0].image] open=[]`},
 		"keys that are no identifiers":   {`{data: {"a/b": {containers: [{image: x}]}}}`, `data[a/b] labels=[] images=[data[a/b].containers[0].image] open=[]`},
 		"an image that is no reference":  {`{spec: {containers: [{image: "${IMAGE}"}]}}`, `spec labels=[] images=[] open=[spec.containers[0].image]`},
@@ -56,5 +58,19 @@ func TestSearchOfWhatIsNoObjectFindsNothing(t *testing.T) {
 		if got := Search([]byte(raw)); got != nil {
 			t.Errorf("%q: got %v, want nothing", raw, got)
 		}
+	}
+}
+
+// Each pod spec is read with all that is in it: a thousand within each other would
+// cost the square of their size.
+func TestSearchOfPodSpecsWithinEachOtherIsBounded(t *testing.T) {
+	const level = `{"containers":[{"image":"x"}],"spec":`
+	found := Search([]byte(strings.Repeat(level, 1000) + `{}` + strings.Repeat("}", 1000)))
+	if len(found) != maxWithin+1 {
+		t.Fatalf("got %d workloads, want %d and one that says that there are more", len(found), maxWithin)
+	}
+	last := found[maxWithin]
+	if len(last.Unresolved) != 1 || last.Unresolved[0].Path != "" || !strings.Contains(last.Unresolved[0].Reason, "too many") {
+		t.Errorf("got %+v, want one entry that leaves all of it open", last.Unresolved)
 	}
 }

@@ -3,6 +3,7 @@ package workload
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -26,15 +27,16 @@ func (b *builder) volumesAndTheirSecrets() error {
 }
 
 // sourceType is the name of the source; the API server makes a volume without any
-// an emptyDir.
+// an emptyDir. A known source counts whatever stands beside it: an API server that
+// does not know the other field drops it, and one that does refuses the two.
 func (v *volume) sourceType() string {
-	if v.Type == "" && !v.Unknown {
-		return "emptyDir"
-	}
-	if v.Unknown {
+	switch {
+	case v.Type != "":
+		return v.Type
+	case v.Unknown:
 		return ""
 	}
-	return v.Type
+	return "emptyDir"
 }
 
 // source writes what the volume's source says.
@@ -211,13 +213,19 @@ func (b *builder) injectedToken() string {
 	for i := range b.volumes {
 		v := b.volumes[i].volume
 		if strings.HasPrefix(v.Name, "kube-api-access-") {
-			if v.isInjectedToken() && b.mountedAsInjected(v.Name) {
+			if v.isInjectedToken() && b.mountedAsInjected(v.Name) && !b.sharesName(i) {
 				return v.Name
 			}
 			return ""
 		}
 	}
 	return ""
+}
+
+// sharesName says that a later volume has the name of the one at an index, which
+// only the API server refuses: left out by name, it would go unseen in CI.
+func (b *builder) sharesName(i int) bool {
+	return slices.ContainsFunc(b.volumes[i+1:], func(other placedVolume) bool { return other.Name == b.volumes[i].Name })
 }
 
 // isInjectedToken compares with TokenVolumeSource of the API server's

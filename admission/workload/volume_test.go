@@ -22,7 +22,8 @@ func TestVolumes(t *testing.T) {
 		"NFS":                                 {`nfs: {server: s, path: /x, readOnly: true}`, Volume{Type: "nfs", ReadOnly: true}},
 		"an image is read-only":               {`image: {reference: a}`, Volume{Type: "image", ReadOnly: true}},
 		"a source that is not known yet":      {`quantumDisk: {path: /}`, Volume{}},
-		"a known source beside an unknown":    {`hostPath: {path: /x}, quantumDisk: {}`, Volume{HostPath: "/x"}},
+		"a known source beside an unknown":    {`hostPath: {path: /x}, quantumDisk: {}`, Volume{Type: "hostPath", HostPath: "/x"}},
+		"a known source behind an unknown":    {`quantumDisk: {}, hostPath: {path: /x}`, Volume{Type: "hostPath", HostPath: "/x"}},
 		"an unknown source that is null":      {`quantumDisk: null`, Volume{Type: "emptyDir"}},
 		"a known source spelled in lowercase": {`hostpath: {path: /}`, Volume{}},
 	}
@@ -129,5 +130,13 @@ func TestOfTwoTokenVolumesOnlyOneIsLeftOut(t *testing.T) {
 	w := podOf(t, `{volumes: [`+token+`, `+strings.ReplaceAll(token, "x2v4q", "evil0")+`], containers: [{name: c, image: a, volumeMounts: [`+tokenMount+`]}]}`)
 	if len(w.Volumes) != 1 || w.Volumes[0].Name != "kube-api-access-evil0" || w.Volumes[0].Path != "spec.volumes[1]" {
 		t.Errorf("got %+v, want the second", w.Volumes)
+	}
+}
+
+// The way round: a second volume of the token's name was left out with it.
+func TestAVolumeNamedAsTheTokenVolumeIsNotHiddenByIt(t *testing.T) {
+	w := podOf(t, `{volumes: [`+token+`, {name: kube-api-access-x2v4q, hostPath: {path: /}}], containers: [{name: c, image: a, volumeMounts: [`+tokenMount+`]}]}`)
+	if len(w.Volumes) != 2 || w.Volumes[1].Type != "hostPath" || len(w.Containers[0].Mounts) != 1 {
+		t.Errorf("got volumes %+v and mounts %+v, want both volumes and the mount", w.Volumes, w.Containers[0].Mounts)
 	}
 }
