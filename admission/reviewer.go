@@ -26,6 +26,8 @@ type Reviewer struct {
 	engine atomic.Pointer[policies.Engine]
 	facts  Facts
 	now    func() time.Time
+	// profile judges all requests, "" for the bundle's own choice.
+	profile string
 }
 
 // NewReviewer makes a Reviewer that starts with an engine. now is the clock that
@@ -36,6 +38,10 @@ func NewReviewer(engine *policies.Engine, facts Facts, now func() time.Time) *Re
 	return r
 }
 
+// Pin makes the Reviewer judge every request by one profile, whatever the bundle
+// assigns to its namespace. It is for the time before the first request.
+func (r *Reviewer) Pin(profile string) { r.profile = profile }
+
 // Engine is the active engine.
 func (r *Reviewer) Engine() *policies.Engine { return r.engine.Load() }
 
@@ -44,14 +50,25 @@ func (r *Reviewer) Engine() *policies.Engine { return r.engine.Load() }
 func (r *Reviewer) Activate(engine *policies.Engine) { r.engine.Store(engine) }
 
 // Interests are all pairs of resource and operation that the active bundle matches.
-func (r *Reviewer) Interests() []policies.Interest { return r.Engine().Interests() }
+func (r *Reviewer) Interests() []policies.Interest { return r.Engine().Interests(r.profile) }
 
 // Matches says, without looking at the object, whether any policy is about a
 // request's resource and operation.
-func (r *Reviewer) Matches(request *Request) bool { return r.Engine().Matches(request) }
+func (r *Reviewer) Matches(request *Request) bool {
+	asked := *request
+	r.choose(&asked)
+	return r.Engine().Matches(&asked)
+}
+
+func (r *Reviewer) choose(request *Request) {
+	if r.profile != "" {
+		request.Profile = r.profile
+	}
+}
 
 // Review evaluates the deny and warn rules that match the request.
 func (r *Reviewer) Review(ctx context.Context, request Request) Verdict {
+	r.choose(&request)
 	engine := r.Engine()
 	return newVerdict(engine, r.evaluate(ctx, engine, &request, policies.PhaseValidate))
 }
@@ -59,6 +76,7 @@ func (r *Reviewer) Review(ctx context.Context, request Request) Verdict {
 // Mutate evaluates the patch rules that match the request and merges what they ask
 // for. Patches that contradict each other are a fault.
 func (r *Reviewer) Mutate(ctx context.Context, request Request) Verdict {
+	r.choose(&request)
 	engine := r.Engine()
 	result := r.evaluate(ctx, engine, &request, policies.PhaseMutate)
 	patched, operations, err := patch.Merge(request.Object, result.Patches)

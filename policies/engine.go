@@ -132,15 +132,16 @@ func (e *Engine) compile() error {
 	if e.compiler, err = compileUnits(e.bundle, ordered, parameters); err != nil {
 		return err
 	}
-	var problems []error
-	for _, u := range ordered {
-		problems = append(problems, u.analyse(e.compiler))
-	}
-	if err := errors.Join(problems...); err != nil {
+	if err := e.openStore(); err != nil {
 		return err
 	}
+	c := &constants{compiler: e.compiler, store: e.store, txn: e.txn, known: map[string]access{}}
+	var problems []error
+	for _, u := range ordered {
+		problems = append(problems, u.analyse(e.compiler, c))
+	}
 	e.index = newIndex(e.profiles)
-	return e.openStore()
+	return errors.Join(problems...)
 }
 
 func unitPath(id string, n int) ast.Ref {
@@ -263,10 +264,11 @@ func (e *Engine) candidates(p *profile, r *Request) []*instance {
 }
 
 // Matches says whether any policy of any profile is about a resource and
-// operation. It costs one map lookup per profile and never looks at the object.
+// operation; of the request's own profile if it names one. It costs one map lookup
+// per profile and never looks at the object.
 func (e *Engine) Matches(r *Request) bool {
 	for name := range e.profiles {
-		if len(e.index.entries[indexKey{name, r.Resource.Group, r.resource(), r.Operation}]) > 0 {
+		if (r.Profile == "" || r.Profile == name) && len(e.index.entries[indexKey{name, r.Resource.Group, r.resource(), r.Operation}]) > 0 {
 			return true
 		}
 	}
@@ -274,10 +276,13 @@ func (e *Engine) Matches(r *Request) bool {
 }
 
 // Interests are all pairs of resource and operation that policies match at the
-// admission door, sorted.
-func (e *Engine) Interests() []Interest {
+// admission door, sorted: those of one profile, or of all for "".
+func (e *Engine) Interests(profile string) []Interest {
 	found := map[groupResource]map[string]*Interest{}
 	for key, instances := range e.index.entries {
+		if profile != "" && key.profile != profile {
+			continue
+		}
 		for _, i := range instances {
 			if !i.policy.at(DoorAdmission) {
 				continue

@@ -32,7 +32,7 @@ func printConfig(f *flags, stdout, stderr io.Writer) error {
 	}
 	var printed []byte
 	if f.printConfig == printStatic {
-		static, err := configuration.ComputeStatic(engine.Interests(), options)
+		static, err := configuration.ComputeStatic(engine.Interests(f.profile), options)
 		if err != nil {
 			return usageError{err}
 		}
@@ -41,7 +41,7 @@ func printConfig(f *flags, stdout, stderr io.Writer) error {
 			return err
 		}
 	} else {
-		configurations, err := configuration.Compute(engine.Interests(), options)
+		configurations, err := configuration.Compute(engine.Interests(f.profile), options)
 		if err != nil {
 			return usageError{err}
 		}

@@ -59,8 +59,10 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	metrics := webhook.NewMetrics()
 	metrics.Gauge("portcullis_webhook_certificate_expiry_timestamp_seconds", "When the serving certificate expires.",
 		func() float64 { return float64(serving.Expires().Unix()) })
+	reviewer := admission.NewReviewer(engine, facts, time.Now)
+	reviewer.Pin(f.profile)
 	handler, err := webhook.NewHandler(webhook.Options{
-		Reviewer: profiled{admission.NewReviewer(engine, facts, time.Now), f.profile},
+		Reviewer: reviewer,
 		Callers:  callers, Logger: logger, Metrics: metrics,
 		MaxBody: f.maxBody, MaxBodies: f.maxBodies, MaxRunning: f.maxRunning, MaxWaiting: f.maxWait,
 		TimeoutCap: f.timeoutCap, TimeoutMargin: f.timeoutMargin,
@@ -88,23 +90,6 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 		Logger: logger,
 	}
 	return server.Serve(ctx, reviews, probes)
-}
-
-// profiled asks a Reviewer with a profile for all requests, "" for the bundle's own
-// choice.
-type profiled struct {
-	*admission.Reviewer
-	profile string
-}
-
-func (p profiled) Review(ctx context.Context, request admission.Request) admission.Verdict {
-	request.Profile = p.profile
-	return p.Reviewer.Review(ctx, request)
-}
-
-func (p profiled) Mutate(ctx context.Context, request admission.Request) admission.Verdict {
-	request.Profile = p.profile
-	return p.Reviewer.Mutate(ctx, request)
 }
 
 // facts are those of the cluster.

@@ -16,7 +16,6 @@ import (
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/webhook"
-	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -65,7 +64,8 @@ func (p *program) review(ctx context.Context, f *reviewFlags, name string) error
 	if err != nil {
 		return err
 	}
-	reviewer := profiled{admission.NewReviewer(engine, gate.NewFacts(cluster), time.Now), f.bundle.profile}
+	reviewer := admission.NewReviewer(engine, gate.NewFacts(cluster), time.Now)
+	reviewer.Pin(f.bundle.profile)
 	response, err := answer(ctx, reviewer, body, f.mutate)
 	if err != nil {
 		return err
@@ -96,31 +96,6 @@ func (p *program) read(name string) ([]byte, error) {
 		return nil, fmt.Errorf("reading the review: %s is empty: it must hold one AdmissionReview with a request", name)
 	}
 	return body, nil
-}
-
-// profiled is a reviewer that judges by one profile, whatever the namespace.
-type profiled struct {
-	*admission.Reviewer
-	profile string
-}
-
-// Review implements webhook.Reviewer.
-func (r profiled) Review(ctx context.Context, request admission.Request) admission.Verdict {
-	request.Profile = r.profile
-	return r.Reviewer.Review(ctx, request)
-}
-
-// Mutate implements webhook.Reviewer.
-func (r profiled) Mutate(ctx context.Context, request admission.Request) admission.Verdict {
-	request.Profile = r.profile
-	return r.Reviewer.Mutate(ctx, request)
-}
-
-// Matches implements webhook.Reviewer.
-func (r profiled) Matches(request *policies.Request) bool {
-	asked := *request
-	asked.Profile = r.profile
-	return r.Reviewer.Matches(&asked)
 }
 
 // answer asks the webhook's own handler, so that a recorded request gets the very
