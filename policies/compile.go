@@ -30,7 +30,7 @@ func compileUnits(b *Bundle, units []*unit, parameters []map[string]any) (*ast.C
 	modules := map[string]*ast.Module{}
 	var problems []error
 	for file, library := range b.libraries {
-		problems = append(problems, checkModule(library)...)
+		problems = append(problems, append(checkModule(library), checkPatterns(library)...)...)
 		modules[file] = library
 	}
 	checked := map[*Policy]bool{}
@@ -44,6 +44,7 @@ func compileUnits(b *Bundle, units []*unit, parameters []map[string]any) (*ast.C
 			problems = append(problems, fmt.Errorf("%s: %w", u.policy.ID, err))
 			continue
 		}
+		problems = append(problems, checkPatterns(module)...)
 		modules[fmt.Sprint(u.path)] = module
 	}
 	if len(problems) > 0 {
@@ -92,7 +93,7 @@ func compileErrors(errs ast.Errors) error {
 
 // checkModule refuses what would break the sandbox or the analysis.
 func checkModule(module *ast.Module) []error {
-	problems := checkFormats(module)
+	problems := append(checkFormats(module), checkPrints(module)...)
 	own := module.Package.Path
 	ast.WalkExprs(module, func(expr *ast.Expr) bool {
 		if len(expr.With) > 0 {
@@ -216,11 +217,11 @@ func (u *unit) ruleRef(effect Effect) ast.Ref {
 }
 
 // analyse fills in what each of the unit's rules can read and what guards it.
-func (u *unit) analyse(compiler *ast.Compiler) error {
+func (u *unit) analyse(compiler *ast.Compiler, c *constants) error {
 	u.reads, u.guards = map[Effect]*readSet{}, map[Effect]*guard{}
 	for _, effect := range u.policy.Effects {
 		rules := compiler.GetRules(u.ruleRef(effect))
-		u.guards[effect] = newGuard(compiler, rules)
+		u.guards[effect] = newGuard(c, rules)
 		reads, err := deriveReadSet(compiler, rules)
 		if err != nil {
 			return fmt.Errorf("%s: %w", u.policy.ID, err)

@@ -57,6 +57,11 @@ func newEncoder(t reflect.Type, reads *readSet) encoder {
 		}
 	case reflect.Int64, reflect.Int:
 		return func(v reflect.Value) *ast.Term { return integerTerm(v.Int()) }
+	case reflect.Interface: // a raw value, which has been decoded already
+		return func(v reflect.Value) *ast.Term {
+			term, _ := v.Interface().(*ast.Term)
+			return term
+		}
 	}
 	panic(fmt.Sprintf("policies: %v has no place in the input", t)) // a mistake in our own types
 }

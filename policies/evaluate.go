@@ -105,6 +105,9 @@ func (i *instance) readsFor(r *Request) []Read {
 // milliseconds; what could not be evaluated by then is a fault.
 func (e *Engine) Evaluate(ctx context.Context, r *Request, facts *Facts, now time.Time, phase Phase) Result {
 	j := &judgement{engine: e, request: r, facts: facts, now: now.UTC().Truncate(time.Minute), phase: phase}
+	if shape, err := newRequestShape(r, nil); err == nil {
+		j.shape = *shape
+	}
 	j.judge(ctx)
 	j.finish()
 	return j.result
@@ -118,6 +121,8 @@ type judgement struct {
 	now     time.Time
 	phase   Phase
 	result  Result
+	// shape is the request as guards and the memo read it, without its options.
+	shape requestShape
 	// recording is what to remember of the workload at hand, nil for nothing.
 	recording    memoEntry
 	recordingKey memoKey
@@ -288,7 +293,7 @@ func (j *judgement) narrow(p *plan, w *workload.Workload, known bool) (*plan, er
 		case known && i.memo:
 		case i.policy.Subject.Workload != "" && w == nil:
 		case w != nil && len(w.Unresolved) > 0 && j.unresolved(i, w):
-		case w != nil && !j.engine.unguarded && !i.mayFind(w, p.phase):
+		case w != nil && !j.engine.unguarded && !i.mayFind(w, &j.shape, p.phase):
 		default:
 			rest = append(rest, i.instance)
 		}
@@ -301,12 +306,12 @@ func (j *judgement) narrow(p *plan, w *workload.Workload, known bool) (*plan, er
 
 // mayFind asks the guards of the policy's rules. A policy that reads other objects
 // is always evaluated: that it finds nothing may be for want of facts.
-func (i *instance) mayFind(w *workload.Workload, phase Phase) bool {
+func (i *instance) mayFind(w *workload.Workload, r *requestShape, phase Phase) bool {
 	if len(i.policy.Reads) > 0 {
 		return true
 	}
 	for _, effect := range phase.effects() {
-		if i.policy.has(effect) && i.unit.guards[effect].mayFind(w) {
+		if i.policy.has(effect) && i.unit.guards[effect].mayFind(w, r) {
 			return true
 		}
 	}
@@ -479,7 +484,7 @@ func (j *judgement) recall(p *plan, w *workload.Workload) bool {
 	if w == nil || !p.remembers || len(w.Unresolved) > 0 || len(j.request.OldObject) > 0 || j.engine.unguarded {
 		return false
 	}
-	j.recordingKey = p.memoKeyFor(w)
+	j.recordingKey = p.memoKeyFor(w, &j.shape)
 	entry, known := j.engine.memo.get(j.recordingKey)
 	if !known {
 		j.recording = memoEntry{}

@@ -16,11 +16,13 @@ import (
 // nearly every rule about workloads begins with "some container in …".
 //
 // The guard of a rule is the longest beginning of its compiled body made of
-// expressions that need neither functions nor other rules: bindings, iterations,
-// truth tests, comparisons, membership. If no binding satisfies them, the body
-// has no solution whatever follows, and since they come first and cannot fail,
-// leaving the rule out changes nothing: not the findings, not the faults. A test
-// holds evaluation with guards against evaluation without.
+// expressions that need neither Rego's functions nor other rules, but for rules that
+// do not depend on the request: bindings, iterations, truth tests, comparisons,
+// membership, "every", comprehensions and some built-ins (guardcall.go). If no binding
+// satisfies them, the body has no solution whatever follows, and since they come
+// first, leaving the rule out changes nothing: not the findings, and not the faults,
+// since a guard in which a built-in fails leaves nothing out. A test holds
+// evaluation with guards against evaluation without.
 type guard struct {
 	rules []guardedRule
 }
@@ -39,83 +41,112 @@ type guardStep struct {
 	slot    int
 	iterate bool
 	from    access
-	test    func(slots []reflect.Value) bool
+	test    guardTest
 }
+
+type guardTest func(*guardRun) bool
+
+// guardRun is one use of a guard.
+type guardRun struct {
+	slots []reflect.Value
+	left  int  // steps that may still be taken
+	gave  bool // the guard gave up: Rego has to decide
+}
+
+// maxGuardSteps bounds a guard, which unlike Rego does not watch the deadline. It is
+// a fraction of a millisecond, and far more than a pod of ordinary size needs.
+const maxGuardSteps = 20_000
 
 // The roots that guards know.
 const (
 	rootWorkload = iota
 	rootImages
+	rootRequest
 	roots
 )
 
-// mayFind says whether some rule may yield something for a workload.
-func (g *guard) mayFind(w *workload.Workload) bool {
+// mayFind says whether some rule may yield something for a workload of a request.
+func (g *guard) mayFind(w *workload.Workload, r *requestShape) bool {
 	if g == nil {
 		return true
 	}
 	var few [16]reflect.Value
+	run := guardRun{slots: few[:], left: maxGuardSteps}
 	for i := range g.rules {
 		rule := &g.rules[i]
-		slots := few[:]
-		if rule.slots > len(slots) {
-			slots = make([]reflect.Value, rule.slots)
+		if rule.slots > len(run.slots) {
+			run.slots = make([]reflect.Value, rule.slots)
 		}
-		slots[rootWorkload] = reflect.ValueOf(w).Elem()
-		slots[rootImages] = reflect.ValueOf(&w.Images).Elem()
-		if rule.holds(slots, 0) {
+		run.slots[rootWorkload] = reflect.ValueOf(w).Elem()
+		run.slots[rootImages] = reflect.ValueOf(&w.Images).Elem()
+		run.slots[rootRequest] = reflect.ValueOf(r).Elem()
+		if walk(&run, rule.steps, stopAtOnce) || run.gave {
 			return true
 		}
 	}
 	return false
 }
 
-// holds says whether some binding of the slots satisfies the steps from one on.
-func (r *guardedRule) holds(slots []reflect.Value, from int) bool {
-	for n := from; n < len(r.steps); n++ {
-		step := &r.steps[n]
+func stopAtOnce(*guardRun) bool { return true }
+
+// walk binds the slots to each solution of the steps in turn, until found returns
+// true, which it then returns itself.
+func walk(run *guardRun, steps []guardStep, found guardTest) bool {
+	for n := range steps {
+		if run.left--; run.left < 0 {
+			run.gave = true
+		}
+		if run.gave {
+			return false
+		}
+		step := &steps[n]
 		if step.slot < 0 {
-			if !step.test(slots) {
+			if !step.test(run) {
 				return false
 			}
 			continue
 		}
-		value, ok := step.from.get(slots)
+		value, ok := step.from.get(run)
 		if !ok {
 			return false
 		}
 		if !step.iterate {
-			slots[step.slot] = value
+			run.slots[step.slot] = value
 			continue
 		}
 		for i := range value.Len() {
-			slots[step.slot] = value.Index(i)
-			if r.holds(slots, n+1) {
+			run.slots[step.slot] = value.Index(i)
+			if walk(run, steps[n+1:], found) {
 				return true
 			}
 		}
 		return false
 	}
-	return true
+	return found(run)
 }
 
-// access reads a value below a slot; constants have no slot.
+// access reads a value below a slot. Constants and computed values have no slot.
 type access struct {
 	slot     int
 	path     []accessStep
 	constant reflect.Value
-	typ      reflect.Type // of the value
+	term     *ast.Term // the constant for Rego's built-ins
+	compute  func(*guardRun) (reflect.Value, bool)
+	typ      reflect.Type // of the value, nil where it is none of Go's
 }
 
 // accessStep goes to a field of a struct, or with field -1 to an element of a slice.
 type accessStep struct{ field, index int }
 
 // get gives the value, false where it is undefined.
-func (a *access) get(slots []reflect.Value) (reflect.Value, bool) {
+func (a *access) get(run *guardRun) (reflect.Value, bool) {
 	if a.constant.IsValid() {
 		return a.constant, true
 	}
-	value := slots[a.slot]
+	if a.compute != nil {
+		return a.compute(run)
+	}
+	value := run.slots[a.slot]
 	for _, step := range a.path {
 		if step.field < 0 {
 			if step.index >= value.Len() {
@@ -137,17 +168,17 @@ func (a *access) get(slots []reflect.Value) (reflect.Value, bool) {
 
 // guardBuilder compiles one rule's body.
 type guardBuilder struct {
-	compiler  *ast.Compiler
+	constants *constants
 	variables map[ast.Var]access // what a bound variable stands for
 	rule      guardedRule
 }
 
 // newGuard makes the guard of a unit's rules, nil if some rule has no beginning
 // that says anything.
-func newGuard(compiler *ast.Compiler, rules []*ast.Rule) *guard {
+func newGuard(c *constants, rules []*ast.Rule) *guard {
 	g := &guard{}
 	for _, rule := range rules {
-		b := &guardBuilder{compiler: compiler, variables: map[ast.Var]access{}, rule: guardedRule{slots: roots}}
+		b := &guardBuilder{constants: c, variables: map[ast.Var]access{}, rule: guardedRule{slots: roots}}
 		for _, expr := range rule.Body {
 			if !b.add(expr) {
 				break
@@ -166,7 +197,7 @@ func (b *guardBuilder) add(expr *ast.Expr) bool {
 	switch terms := expr.Terms.(type) {
 	case *ast.Term:
 		value, ok := b.resolve(terms)
-		if ok {
+		if ok = ok && value.typ != nil; ok {
 			b.addTest(truth(value), expr.Negated)
 		}
 		return ok
@@ -175,22 +206,24 @@ func (b *guardBuilder) add(expr *ast.Expr) bool {
 			return b.addEquality(expr)
 		}
 		return b.addCall(expr)
+	case *ast.Every:
+		return b.addEvery(terms, expr.Negated)
 	}
 	return false
 }
 
-func (b *guardBuilder) addTest(test func([]reflect.Value) bool, negated bool) {
+func (b *guardBuilder) addTest(test guardTest, negated bool) {
 	if negated {
 		positive := test
-		test = func(slots []reflect.Value) bool { return !positive(slots) }
+		test = func(run *guardRun) bool { return !positive(run) }
 	}
 	b.rule.steps = append(b.rule.steps, guardStep{slot: -1, test: test})
 }
 
 // truth holds where a value is defined and not false.
-func truth(a access) func([]reflect.Value) bool {
-	return func(slots []reflect.Value) bool {
-		value, ok := a.get(slots)
+func truth(a access) guardTest {
+	return func(run *guardRun) bool {
+		value, ok := a.get(run)
 		return ok && (value.Kind() != reflect.Bool || value.Bool())
 	}
 }
@@ -226,6 +259,10 @@ func (b *guardBuilder) bind(name ast.Var, term *ast.Term) bool {
 		b.addStep(name, value, false)
 		return true
 	}
+	if value, ok := b.comprehension(term); ok {
+		b.addStep(name, value, false)
+		return true
+	}
 	ref, ok := term.Value.(ast.Ref)
 	if !ok || len(ref) < 2 {
 		return false
@@ -239,7 +276,7 @@ func (b *guardBuilder) bind(name ast.Var, term *ast.Term) bool {
 		return false
 	}
 	list, ok := b.resolve(ast.NewTerm(ref[:len(ref)-1]))
-	if !ok || list.typ.Kind() != reflect.Slice {
+	if !ok || !list.isList() {
 		return false
 	}
 	b.addStep(name, list, true)
@@ -250,7 +287,7 @@ func (b *guardBuilder) addStep(name ast.Var, from access, iterate bool) {
 	typ := from.typ
 	if iterate {
 		typ = typ.Elem()
-	} else if from.constant.IsValid() {
+	} else if from.term != nil {
 		b.variables[name] = from // no slot needed
 		return
 	}
@@ -268,13 +305,20 @@ func (b *guardBuilder) resolve(term *ast.Term) (access, bool) {
 		return a, ok
 	case ast.Ref:
 		return b.resolveRef(value)
+	case *ast.Array:
+		if !value.IsGround() {
+			return b.texts(value)
+		}
 	}
-	return constant(term)
+	if !ast.IsConstant(term.Value) {
+		return access{}, false
+	}
+	return constantOf(term)
 }
 
 func (b *guardBuilder) resolveRef(ref ast.Ref) (access, bool) {
 	if ref[0].Equal(ast.DefaultRootDocument) {
-		return b.resolveParameter(ref)
+		return b.constants.resolve(ref)
 	}
 	var a access
 	rest := ref[1:]
@@ -287,6 +331,8 @@ func (b *guardBuilder) resolveRef(ref ast.Ref) (access, bool) {
 			a = access{slot: rootWorkload, typ: reflect.TypeFor[workload.Workload]()}
 		case "images":
 			a = access{slot: rootImages, typ: reflect.TypeFor[[]workload.Image]()}
+		case "request":
+			a = access{slot: rootRequest, typ: reflect.TypeFor[requestShape]()}
 		default:
 			return a, false
 		}
@@ -296,7 +342,7 @@ func (b *guardBuilder) resolveRef(ref ast.Ref) (access, bool) {
 		if !ok {
 			return a, false
 		}
-		if a, ok = b.variables[name]; !ok || a.constant.IsValid() {
+		if a, ok = b.variables[name]; !ok || a.term != nil || a.compute != nil {
 			return a, false
 		}
 	}
@@ -307,6 +353,9 @@ func (b *guardBuilder) resolveRef(ref ast.Ref) (access, bool) {
 func descend(a access, segments []*ast.Term) (access, bool) {
 	path := slices.Clone(a.path)
 	typ := a.typ
+	if typ == nil {
+		return a, false
+	}
 	for _, segment := range segments {
 		switch key := segment.Value.(type) {
 		case ast.String:
@@ -321,6 +370,9 @@ func descend(a access, segments []*ast.Term) (access, bool) {
 			typ = typ.Field(field).Type
 			if typ.Kind() == reflect.Pointer {
 				typ = typ.Elem()
+			}
+			if typ.Kind() == reflect.Interface {
+				return a, false // raw JSON
 			}
 		case ast.Number:
 			index, ok := key.Int()
@@ -345,99 +397,12 @@ func fieldNamed(t reflect.Type, name string) int {
 	return -1
 }
 
-// resolveParameter looks a reference to the unit's parameters up.
-func (b *guardBuilder) resolveParameter(ref ast.Ref) (access, bool) {
-	for n := len(ref); n > 3; n-- {
-		if !ref[n-1].Equal(ast.StringTerm(parametersRule)) {
-			continue
-		}
-		rules := b.compiler.GetRulesExact(ref[:n])
-		if len(rules) != 1 {
-			return access{}, false
-		}
-		value, err := rules[0].Head.Value.Value.Find(ref[n:])
-		if err != nil {
-			return access{}, false
-		}
-		return constant(ast.NewTerm(value))
-	}
-	return access{}, false
-}
-
-// constant makes an access of a scalar, or of a list or set of scalars of one type.
-func constant(term *ast.Term) (access, bool) {
-	var value any
-	switch v := term.Value.(type) {
-	case ast.String:
-		value = string(v)
-	case ast.Boolean:
-		value = bool(v)
-	case ast.Number:
-		n, ok := v.Int64()
-		if !ok {
-			return access{}, false
-		}
-		value = n
-	case *ast.Array:
-		return constantList(v.Foreach)
-	case ast.Set:
-		return constantList(v.Foreach)
-	default:
-		return access{}, false
-	}
-	c := reflect.ValueOf(value)
-	return access{constant: c, typ: c.Type()}, true
-}
-
-func constantList(each func(func(*ast.Term))) (access, bool) {
-	texts, numbers, ok := []string{}, []int64{}, true
-	each(func(element *ast.Term) {
-		switch e := element.Value.(type) {
-		case ast.String:
-			texts = append(texts, string(e))
-		case ast.Number:
-			n, isInt := e.Int64()
-			numbers, ok = append(numbers, n), ok && isInt
-		default:
-			ok = false
-		}
-	})
-	if !ok || (len(texts) > 0 && len(numbers) > 0) {
-		return access{}, false
-	}
-	c := reflect.ValueOf(texts)
-	if len(numbers) > 0 {
-		c = reflect.ValueOf(numbers)
-	}
-	return access{constant: c, typ: c.Type()}, true
-}
-
-// addCall takes comparisons and membership, whose operands are all resolved.
-func (b *guardBuilder) addCall(expr *ast.Expr) bool {
-	operands := expr.Operands()
-	if len(operands) != 2 {
-		return false
-	}
-	x, ok := b.resolve(operands[0])
-	if !ok {
-		return false
-	}
-	y, ok := b.resolve(operands[1])
-	if !ok {
-		return false
-	}
-	switch operator := expr.Operator().String(); operator {
-	case "neq", "lt", "lte", "gt", "gte", "equal":
-		return b.addComparison(operator, x, y, expr.Negated)
-	case "internal.member_2":
-		return b.addMembership(x, y, expr.Negated)
-	}
-	return false
-}
-
 // comparable leaf kinds: strings, booleans and integers. Lists and objects are left
 // to Rego.
 func isLeaf(t reflect.Type) bool {
+	if t == nil {
+		return false
+	}
 	switch t.Kind() {
 	case reflect.String, reflect.Bool, reflect.Int64:
 		return true
@@ -448,18 +413,18 @@ func isLeaf(t reflect.Type) bool {
 // addComparison compares two leaves of one kind. With an undefined operand a
 // comparison is undefined, hence not true.
 func (b *guardBuilder) addComparison(operator string, x, y access, negated bool) bool {
-	if !isLeaf(x.typ) || x.typ.Kind() != y.typ.Kind() {
+	if !isLeaf(x.typ) || !isLeaf(y.typ) || x.typ.Kind() != y.typ.Kind() {
 		return false
 	}
 	if x.typ.Kind() == reflect.Bool && operator != "eq" && operator != "equal" && operator != "neq" {
 		return false
 	}
-	b.addTest(func(slots []reflect.Value) bool {
-		u, ok := x.get(slots)
+	b.addTest(func(run *guardRun) bool {
+		u, ok := x.get(run)
 		if !ok {
 			return false
 		}
-		v, ok := y.get(slots)
+		v, ok := y.get(run)
 		return ok && compares(operator, compareLeaves(u, v))
 	}, negated)
 	return true
@@ -496,18 +461,18 @@ func compareLeaves(u, v reflect.Value) int {
 
 // addMembership tests "x in list" for leaves.
 func (b *guardBuilder) addMembership(x, list access, negated bool) bool {
-	if !isLeaf(x.typ) || list.typ.Kind() != reflect.Slice {
+	if !isLeaf(x.typ) || !list.isList() {
 		return false
 	}
 	if list.typ.Elem().Kind() != x.typ.Kind() && !emptyConstant(list) {
 		return false
 	}
-	b.addTest(func(slots []reflect.Value) bool {
-		value, ok := x.get(slots)
+	b.addTest(func(run *guardRun) bool {
+		value, ok := x.get(run)
 		if !ok {
 			return false
 		}
-		elements, ok := list.get(slots)
+		elements, ok := list.get(run)
 		if !ok {
 			return false
 		}
@@ -520,5 +485,7 @@ func (b *guardBuilder) addMembership(x, list access, negated bool) bool {
 	}, negated)
 	return true
 }
+
+func (a *access) isList() bool { return a.typ != nil && a.typ.Kind() == reflect.Slice }
 
 func emptyConstant(a access) bool { return a.constant.IsValid() && a.constant.Len() == 0 }

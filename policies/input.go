@@ -40,7 +40,7 @@ func (p *plan) newInput(r *Request, w *workload.Workload, facts *Facts, now time
 		}
 	}
 	if p.request != nil {
-		shape, err := newRequestShape(r)
+		shape, err := newRequestShape(r, p.reads.fields["request"])
 		if err != nil {
 			return nil, err
 		}
@@ -86,7 +86,7 @@ func (p *plan) newInput(r *Request, w *workload.Workload, facts *Facts, now time
 	return &input{term: ast.ObjectTerm(pairs...), now: now, workload: w}, nil
 }
 
-func newRequestShape(r *Request) (*requestShape, error) {
+func newRequestShape(r *Request, reads *readSet) (*requestShape, error) {
 	shape := &requestShape{
 		Operation:   r.Operation,
 		DryRun:      r.DryRun,
@@ -97,8 +97,12 @@ func newRequestShape(r *Request) (*requestShape, error) {
 		Namespace:   r.namespace(),
 		Name:        r.Name,
 	}
-	if len(r.Options) > 0 {
-		return shape, json.Unmarshal(r.Options, &shape.Options)
+	if below := reads.field("options"); below != nil && len(r.Options) > 0 {
+		options, err := decodeJSON(r.Options, below)
+		if err != nil {
+			return nil, err
+		}
+		shape.Options = options
 	}
 	return shape, nil
 }

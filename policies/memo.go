@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -14,8 +15,9 @@ import (
 // template differ in their names and little else, so most pods of a cluster are
 // judged once and then recognised.
 //
-// Only policies that read nothing but the normal form take part: their findings
-// depend on that, on their parameters and on nothing else. The key holds all that
+// Only policies that read nothing but the normal form and what is alike in the requests
+// for such pods (the namespace, the operation …) take part: their findings depend
+// on that, on their parameters and on nothing else. The key holds all that
 // they read, hashed with SHA-256, so two pods share an entry only if no policy
 // could tell them apart. Exceptions are applied afterwards, since they depend on
 // the object's name and on time.
@@ -24,6 +26,7 @@ type memo struct {
 	// Two generations stand in for a list of recent use: when the young one is full
 	// it becomes the old one, and what was not asked for since is forgotten.
 	young, old map[memoKey]memoEntry
+	findings   int // in the young one
 }
 
 type memoKey [sha256.Size]byte
@@ -32,9 +35,12 @@ type memoKey [sha256.Size]byte
 // its number.
 type memoEntry map[int][]Finding
 
-// maxMemo bounds a generation. An entry for a pod without findings takes about 100
-// bytes.
-const maxMemo = 4096
+// A generation is bounded in entries, of which one for a pod without findings takes
+// about 100 bytes, and in findings, which take about 500 bytes each.
+const (
+	maxMemo         = 4096
+	maxMemoFindings = 8192
+)
 
 func newMemo() *memo { return &memo{young: map[memoKey]memoEntry{}} }
 
@@ -58,19 +64,37 @@ func (m *memo) add(key memoKey, entry memoEntry) {
 }
 
 func (m *memo) put(key memoKey, entry memoEntry) {
-	if len(m.young) >= maxMemo {
-		m.young, m.old = map[memoKey]memoEntry{}, m.young
+	if len(m.young) >= maxMemo || m.findings >= maxMemoFindings {
+		m.young, m.old, m.findings = map[memoKey]memoEntry{}, m.young, 0
 	}
 	m.young[key] = entry
+	for _, found := range entry {
+		m.findings += len(found)
+	}
 }
 
-// memoizable says whether an instance's findings depend on the normal form alone.
+// memoRequest are the fields of a request that go into the key.
+var memoRequest = []string{"operation", "dryRun", "door", "resource", "subresource", "kind", "namespace"}
+
+// memoizable says whether an instance's findings depend on the normal form alone, and
+// on fields of the request that pods of one template share.
 func (p *planned) memoizable() bool {
 	if p.policy.Subject.Workload == "" || len(p.policy.Reads) > 0 || p.reads.whole {
 		return false
 	}
-	for section := range p.reads.fields {
-		if section != "workload" && section != "images" {
+	for section, reads := range p.reads.fields {
+		switch section {
+		case "workload", "images":
+		case "request":
+			if reads.whole || reads.items != nil {
+				return false
+			}
+			for field := range reads.fields {
+				if !slices.Contains(memoRequest, field) {
+					return false
+				}
+			}
+		default:
 			return false
 		}
 	}
@@ -78,7 +102,7 @@ func (p *planned) memoizable() bool {
 }
 
 // memoKeyFor hashes what the plan's memoizable instances read of a workload.
-func (p *plan) memoKeyFor(w *workload.Workload) memoKey {
+func (p *plan) memoKeyFor(w *workload.Workload, r *requestShape) memoKey {
 	buffer := append(make([]byte, 0, 4096), p.key.phase...)
 	buffer = appendString(buffer, p.key.instances)
 	buffer = appendString(buffer, w.Path) // findings name the field they are about
@@ -87,6 +111,9 @@ func (p *plan) memoKeyFor(w *workload.Workload) memoKey {
 	}
 	if p.printImages != nil {
 		buffer = p.printImages(buffer, reflect.ValueOf(&w.Images).Elem())
+	}
+	if p.printRequest != nil {
+		buffer = p.printRequest(buffer, reflect.ValueOf(r).Elem())
 	}
 	return sha256.Sum256(buffer)
 }

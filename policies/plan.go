@@ -50,10 +50,10 @@ type plan struct {
 	// sections encode the parts of the input that come from Go values; nil for a
 	// part nobody reads.
 	request, subject, workload, images, namespace, now encoder
-	// print and printImages give the key of the memo; remembers is false where no
-	// instance takes part in it.
-	print, printImages printer
-	remembers          bool
+	// print, printImages and printRequest give the key of the memo; remembers is false
+	// where no instance takes part in it.
+	print, printImages, printRequest printer
+	remembers                        bool
 }
 
 // planned is one instance in a plan.
@@ -61,7 +61,7 @@ type planned struct {
 	*instance
 	results []ruleResult
 	reads   *readSet
-	memo    bool // its findings depend on the normal form alone
+	memo    bool // its findings are kept in the memo
 }
 
 // ruleResult is the variable of the query that holds a rule's results.
@@ -151,6 +151,7 @@ func newPlan(compiler *ast.Compiler, phase Phase, instances []*instance) (*plan,
 	p.now = section(reflect.TypeFor[string](), "now")
 	p.print = newPrinter(reflect.TypeFor[workload.Workload](), remembered.fields["workload"])
 	p.printImages = newPrinter(reflect.TypeFor[[]workload.Image](), remembered.fields["images"])
+	p.printRequest = newPrinter(reflect.TypeFor[requestShape](), remembered.fields["request"])
 	return p, nil
 }
 

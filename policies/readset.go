@@ -3,6 +3,7 @@ package policies
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -105,6 +106,10 @@ type analysis struct {
 	compiler *ast.Compiler
 	visited  map[visit]bool
 	aliases  map[ast.Var][]step // local variables that stand for an input path
+	// given are variables whose value comes from elsewhere: arguments, and what
+	// every runs over. "x = input.a" compares them, and so reads all of input.a.
+	given    map[ast.Var]bool
+	location *ast.Location // of the rule that is analysed
 	reads    *readSet
 	problems []error
 }
@@ -128,13 +133,13 @@ func deriveReadSet(compiler *ast.Compiler, rules []*ast.Rule) (*readSet, error) 
 // rule analyses a rule or function. arguments are the input paths of a call's
 // operands, nil for an operand that is no input path.
 func (a *analysis) rule(rule *ast.Rule, arguments [][]step) {
-	seen := visit{rule, fmt.Sprint(arguments)}
+	seen := visit{rule, fmt.Sprintf("%#v", arguments)} // %v would take no path for the path of input itself
 	if a.visited[seen] {
 		return
 	}
 	a.visited[seen] = true
-	outer := a.aliases
-	a.aliases = map[ast.Var][]step{}
+	aliases, given, location := a.aliases, a.given, a.location
+	a.aliases, a.given, a.location = map[ast.Var][]step{}, givenVariables(rule), rule.Location
 	for i, path := range arguments {
 		if path == nil {
 			continue
@@ -142,7 +147,7 @@ func (a *analysis) rule(rule *ast.Rule, arguments [][]step) {
 		if parameter, ok := rule.Head.Args[i].Value.(ast.Var); ok {
 			a.aliases[parameter] = path
 		} else {
-			a.mark(path, true) // a pattern: all of it may be looked at
+			a.mark(path, true, nil) // a pattern: all of it may be looked at
 		}
 	}
 	// An alias may be defined by way of another one: collect until nothing is new.
@@ -154,10 +159,32 @@ func (a *analysis) rule(rule *ast.Rule, arguments [][]step) {
 		})
 	}
 	a.walkRule(rule)
-	a.aliases = outer
+	a.aliases, a.given, a.location = aliases, given, location
 	if rule.Else != nil {
 		a.rule(rule.Else, arguments)
 	}
+}
+
+// givenVariables are the variables of a rule that its expressions do not bind.
+func givenVariables(rule *ast.Rule) map[ast.Var]bool {
+	given := map[ast.Var]bool{}
+	take := func(v ast.Var) bool {
+		given[v] = true
+		return false
+	}
+	for _, argument := range rule.Head.Args {
+		ast.WalkVars(argument, take)
+	}
+	ast.WalkExprs(rule.Body, func(expr *ast.Expr) bool {
+		if every, ok := expr.Terms.(*ast.Every); ok {
+			if every.Key != nil {
+				ast.WalkVars(every.Key, take)
+			}
+			ast.WalkVars(every.Value, take)
+		}
+		return false
+	})
+	return given
 }
 
 // walkRule marks what a rule reads in its head and body; its arguments are bound
@@ -188,7 +215,7 @@ func (a *analysis) collectAlias(expr *ast.Expr) {
 	if ref == nil {
 		return
 	}
-	if _, known := a.aliases[variable]; known {
+	if _, known := a.aliases[variable]; known || a.given[variable] {
 		return
 	}
 	if path, ok := a.path(ref); ok {
@@ -204,7 +231,7 @@ func aliasOperands(expr *ast.Expr) (ast.Var, *ast.Term) {
 	left, right := expr.Operand(0), expr.Operand(1)
 	for range 2 {
 		variable, isVar := left.Value.(ast.Var)
-		if _, isRef := right.Value.(ast.Ref); isVar && isRef {
+		if isVar && !isInput(left) && (isReference(right) || isInput(right)) {
 			return variable, right
 		}
 		left, right = right, left
@@ -212,15 +239,26 @@ func aliasOperands(expr *ast.Expr) (ast.Var, *ast.Term) {
 	return "", nil
 }
 
-// path gives the input path a term stands for.
+// isInput says that a term is input itself, which OPA keeps as a variable.
+func isInput(term *ast.Term) bool { return term.Equal(ast.InputRootDocument) }
+
+func isReference(term *ast.Term) bool {
+	_, ok := term.Value.(ast.Ref)
+	return ok
+}
+
+// path gives the input path a term stands for, empty for input itself.
 func (a *analysis) path(term *ast.Term) ([]step, bool) {
 	switch value := term.Value.(type) {
 	case ast.Var:
+		if isInput(term) {
+			return []step{}, true
+		}
 		path, ok := a.aliases[value]
 		return path, ok
 	case ast.Ref:
-		var path []step
-		if !value[0].Equal(ast.InputRootDocument) {
+		path := []step{}
+		if !isInput(value[0]) {
 			head, ok := value[0].Value.(ast.Var)
 			if !ok {
 				return nil, false
@@ -242,12 +280,29 @@ func (a *analysis) path(term *ast.Term) ([]step, bool) {
 	return nil, false
 }
 
-func (a *analysis) mark(path []step, whole bool) {
+// mark notes that a path is read. What could not be told from reading nothing, or would
+// be reading everything, is refused: the input is built from the fields that are named.
+func (a *analysis) mark(path []step, whole bool, location *ast.Location) {
+	switch {
+	case len(path) == 0 && whole:
+		a.report(location, "input is used as a whole: name the field that is read (input.object, input.workload …)")
+		return
+	case len(path) > 0 && path[0].item:
+		a.report(location, "input is read by a computed key: name the field")
+		return
+	}
 	node := a.reads
 	for _, s := range path {
 		node = node.child(s.name, s.item)
 	}
 	node.whole = node.whole || whole
+}
+
+func (a *analysis) report(location *ast.Location, message string) {
+	if location == nil {
+		location = a.location
+	}
+	a.problems = append(a.problems, fmt.Errorf("%v: %s", location, message))
 }
 
 // walk marks every reference and every use of an alias.
@@ -262,9 +317,12 @@ func (a *analysis) walk(x any) {
 		case ast.Ref:
 			a.walkRef(node)
 			return true
-		case ast.Var:
-			if path, ok := a.aliases[node]; ok {
-				a.mark(path, true) // used as a value: all of it may be read
+		case *ast.Term:
+			if _, isVar := node.Value.(ast.Var); !isVar {
+				return false
+			}
+			if path, ok := a.path(node); ok {
+				a.mark(path, true, node.Location) // used as a value: all of it may be read
 			}
 		}
 		return false
@@ -280,12 +338,15 @@ func (a *analysis) walkAlias(expr *ast.Expr) bool {
 		return false
 	}
 	path, ok := a.path(ref)
-	if !ok || !samePath(path, a.aliases[variable]) {
+	alias, known := a.aliases[variable]
+	if !ok || !known || !slices.Equal(path, alias) {
 		return false
 	}
-	a.mark(path, false)
-	for _, segment := range ref.Value.(ast.Ref)[1:] {
-		a.walk(segment)
+	a.mark(path, false, ref.Location)
+	if ref, ok := ref.Value.(ast.Ref); ok {
+		for _, segment := range ref[1:] {
+			a.walk(segment)
+		}
 	}
 	return true
 }
@@ -311,7 +372,7 @@ func (a *analysis) walkCall(expr *ast.Expr) bool {
 	arguments := make([][]step, len(rules[0].Head.Args))
 	for i, operand := range operands {
 		if path, ok := a.path(operand); ok && i < len(arguments) {
-			a.mark(path, false)
+			a.mark(path, false, operand.Location)
 			arguments[i] = path
 		} else {
 			a.walk(operand)
@@ -345,7 +406,7 @@ func (a *analysis) walkObjectGet(operands []*ast.Term) bool {
 	default:
 		return false
 	}
-	a.mark(path, true)
+	a.mark(path, true, operands[0].Location)
 	for _, operand := range operands[1:] {
 		a.walk(operand)
 	}
@@ -354,7 +415,7 @@ func (a *analysis) walkObjectGet(operands []*ast.Term) bool {
 
 func (a *analysis) walkEvery(every *ast.Every) {
 	if path, ok := a.path(every.Domain); ok {
-		a.mark(append(path[:len(path):len(path)], step{item: true}), false)
+		a.mark(append(path[:len(path):len(path)], step{item: true}), false, every.Location)
 	} else {
 		a.walk(every.Domain)
 	}
@@ -362,37 +423,17 @@ func (a *analysis) walkEvery(every *ast.Every) {
 }
 
 func (a *analysis) walkRef(ref ast.Ref) {
-	if len(ref) == 1 && ref[0].Equal(ast.InputRootDocument) {
-		a.problems = append(a.problems, fmt.Errorf("%v: input is used as a whole: name the field that is read (input.object, input.workload …)", ref[0].Location))
-		return
-	}
 	if ref[0].Equal(ast.DefaultRootDocument) {
 		// By the constant beginning: GetRules finds no x["a"] for the reference x[key].
 		for _, rule := range a.compiler.GetRules(ref.GroundPrefix()) {
 			a.rule(rule, nil)
 		}
 	} else if path, ok := a.path(ast.NewTerm(ref)); ok {
-		if path[0].item {
-			a.problems = append(a.problems, fmt.Errorf("%v: input is read by a computed key: name the field", ref[0].Location))
-			return
-		}
-		a.mark(path, true)
+		a.mark(path, true, ref[0].Location)
 	}
 	for _, segment := range ref[1:] {
 		a.walk(segment)
 	}
-}
-
-func samePath(a, b []step) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // renamed maps a manifest's field to that of the normal form where they differ.

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,7 +68,10 @@ const maxFormatWidth = 100
 // width.
 func checkFormats(module *ast.Module) []error {
 	var problems []error
-	check := func(location *ast.Location, operands []*ast.Term) {
+	walkCalls(module, func(operator string, operands []*ast.Term, location *ast.Location) {
+		if operator != "sprintf" || len(operands) == 0 {
+			return
+		}
 		format, ok := operands[0].Value.(ast.String)
 		if !ok {
 			problems = append(problems, fmt.Errorf("%v: the format of sprintf must be a literal string", location))
@@ -76,23 +80,64 @@ func checkFormats(module *ast.Module) []error {
 		if width, bad := formatTooWide(string(format)); bad {
 			problems = append(problems, fmt.Errorf("%v: sprintf with width %s: at most %d", location, width, maxFormatWidth))
 		}
-	}
-	ast.WalkTerms(module, func(term *ast.Term) bool {
-		if call, ok := term.Value.(ast.Call); ok && len(call) > 1 && call[0].String() == "sprintf" {
-			check(term.Location, call[1:])
-		}
-		return false
-	})
-	ast.WalkExprs(module, func(expr *ast.Expr) bool {
-		if expr.IsCall() && expr.Operator().String() == "sprintf" {
-			check(expr.Location, expr.Operands())
-		}
-		return false
 	})
 	return problems
 }
 
+// checkPrints refuses print, which OPA would drop without a word.
+func checkPrints(module *ast.Module) []error {
+	var problems []error
+	walkCalls(module, func(operator string, _ []*ast.Term, location *ast.Location) {
+		if operator == "print" {
+			problems = append(problems, fmt.Errorf("%v: print is for tests only: nobody would see what it prints", location))
+		}
+	})
+	return problems
+}
+
+// patternOperand says which operand of a built-in is a regular expression.
+var patternOperand = map[string]int{
+	"regex.match": 0, "regex.find_n": 0, "regex.find_all_string_submatch_n": 0, "regex.split": 0, "regex.replace": 1,
+}
+
+// checkPatterns refuses regular expressions that do not compile, while somebody is there to
+// mend them: evaluated, they would be a fault of every request. Patterns that
+// are parameters stand in the rules by now.
+func checkPatterns(module *ast.Module) []error {
+	var problems []error
+	walkCalls(module, func(operator string, operands []*ast.Term, location *ast.Location) {
+		at, ok := patternOperand[operator]
+		if !ok || at >= len(operands) {
+			return
+		}
+		if pattern, ok := operands[at].Value.(ast.String); ok {
+			if _, err := regexp.Compile(string(pattern)); err != nil {
+				problems = append(problems, fmt.Errorf("%v: %s with %q: %w", location, operator, string(pattern), err))
+			}
+		}
+	})
+	return problems
+}
+
+// walkCalls visits all calls of a module that is not compiled yet: those that are
+// expressions and those inside others.
+func walkCalls(module *ast.Module, visit func(operator string, operands []*ast.Term, location *ast.Location)) {
+	ast.WalkTerms(module, func(term *ast.Term) bool {
+		if call, ok := term.Value.(ast.Call); ok {
+			visit(call[0].String(), call[1:], term.Location)
+		}
+		return false
+	})
+	ast.WalkExprs(module, func(expr *ast.Expr) bool {
+		if expr.IsCall() {
+			visit(expr.Operator().String(), expr.Operands(), expr.Location)
+		}
+		return false
+	})
+}
+
 func formatTooWide(format string) (string, bool) {
+	format = strings.ReplaceAll(format, "%%", "") // a literal percent sign
 	for _, verb := range strings.Split(format, "%")[1:] {
 		end := strings.IndexFunc(verb, func(r rune) bool { return !strings.ContainsRune("0123456789.+-# *[]", r) })
 		flags := verb
