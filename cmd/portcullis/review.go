@@ -3,13 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"time"
 
@@ -17,7 +14,6 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/webhook"
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // reviewFlags are those of portcullis review.
@@ -109,24 +105,9 @@ func answer(ctx context.Context, reviewer webhook.Reviewer, body []byte, mutate 
 	if mutate {
 		path = webhook.MutatePath
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, path+"?timeout=30s", bytes.NewReader(body))
+	response, err := handler.Answer(ctx, path, body)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: give one AdmissionReview of admission.k8s.io/v1 with a request, as JSON", err)
 	}
-	request.Header.Set("Content-Type", "application/json")
-	recorder := httptest.NewRecorder()
-	handler.ServeHTTP(recorder, request)
-	if recorder.Code != http.StatusOK {
-		return nil, fmt.Errorf("answering the review: %s: give one AdmissionReview of admission.k8s.io/v1 with a request, as JSON", refusal(recorder.Body.Bytes()))
-	}
-	return recorder.Body.Bytes(), nil
-}
-
-// refusal is why the webhook gave no answer.
-func refusal(body []byte) string {
-	var status metav1.Status
-	if json.Unmarshal(body, &status) == nil && status.Message != "" {
-		return status.Message
-	}
-	return string(bytes.TrimSpace(body))
+	return response, nil
 }

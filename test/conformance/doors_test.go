@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -53,7 +54,7 @@ func (c *collector) Result(r gate.Result) error {
 // policyID finds the ids of policies in the message of a denial.
 var policyID = regexp.MustCompile(`\bpods/[a-z-]+\b`)
 
-func TestEveryFixtureGetsTheSameVerdictAtTheGateAndOverHTTP(t *testing.T) {
+func TestEveryFixtureGetsTheSameVerdictAtTheGateInReviewAndOverHTTP(t *testing.T) {
 	reviewer, _ := pssReviewer(t)
 	all := fixtures(t)
 	var paths []string
@@ -73,7 +74,9 @@ func TestEveryFixtureGetsTheSameVerdictAtTheGateAndOverHTTP(t *testing.T) {
 	for _, problem := range atGate.problems {
 		t.Error(problem)
 	}
-	server := reviewServer(t, reviewer)
+	handler := reviewHandler(t, reviewer)
+	server := httptest.NewServer(handler)
+	defer server.Close()
 	for _, f := range all {
 		want := []string{}
 		for _, finding := range reviewer.Review(context.Background(), podRequest(admission.DoorAdmission, f.raw)).Findings {
@@ -84,14 +87,14 @@ func TestEveryFixtureGetsTheSameVerdictAtTheGateAndOverHTTP(t *testing.T) {
 		if got := atGate.denied[filepath.Join(root, f.file)]; !slices.Equal(got, want) {
 			t.Errorf("%s: the gate denies by %v, the reviewer by %v", f.file, got, want)
 		}
-		allowed, named := post(t, server, f.raw)
+		allowed, named := post(t, server, handler, f.raw)
 		if allowed != (len(want) == 0) || !slices.Equal(named, want) {
 			t.Errorf("%s: over HTTP allowed %v, denied by %v; the reviewer denies by %v", f.file, allowed, named, want)
 		}
 	}
 }
 
-func reviewServer(t *testing.T, reviewer webhook.Reviewer) *httptest.Server {
+func reviewHandler(t *testing.T, reviewer webhook.Reviewer) *webhook.Handler {
 	t.Helper()
 	handler, err := webhook.NewHandler(webhook.Options{
 		Reviewer: reviewer,
@@ -100,14 +103,12 @@ func reviewServer(t *testing.T, reviewer webhook.Reviewer) *httptest.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return server
+	return handler
 }
 
 // post sends a pod as the API server would and gives the answer with the policies
-// it names.
-func post(t *testing.T, server *httptest.Server, pod []byte) (allowed bool, named []string) {
+// it names. The answer must be the very bytes that "portcullis review" writes.
+func post(t *testing.T, server *httptest.Server, handler *webhook.Handler, pod []byte) (allowed bool, named []string) {
 	t.Helper()
 	body, err := json.Marshal(&admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
@@ -128,8 +129,16 @@ func post(t *testing.T, server *httptest.Server, pod []byte) (allowed bool, name
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded, err := handler.Answer(context.Background(), webhook.ValidatePath, body)
+	if err != nil || !bytes.Equal(recorded, answer) {
+		t.Errorf("review answers\n%s\n(%v), HTTP\n%s", recorded, err, answer)
+	}
 	var review admissionv1.AdmissionReview
-	if err := json.NewDecoder(response.Body).Decode(&review); err != nil || review.Response == nil {
+	if err := json.Unmarshal(answer, &review); err != nil || review.Response == nil {
 		t.Fatalf("reading the answer: %v, status %s", err, response.Status)
 	}
 	if result := review.Response.Result; result != nil {
