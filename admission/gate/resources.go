@@ -17,32 +17,6 @@ type resource struct {
 	namespaced bool
 }
 
-// clusterScoped are kinds without namespace that package manifest does not know:
-// those of projects that are often installed beside the objects of a run. Others
-// are learned from the CustomResourceDefinitions among the documents.
-var clusterScoped = map[string]string{
-	"autoscaling.openshift.io":          "ClusterAutoscaler",
-	"capsule.clastix.io":                "CapsuleConfiguration Tenant",
-	"cert-manager.io":                   "ClusterIssuer",
-	"cilium.io":                         "CiliumBGPAdvertisement CiliumBGPClusterConfig CiliumBGPPeerConfig CiliumCIDRGroup CiliumClusterwideEnvoyConfig CiliumEgressGatewayPolicy CiliumL2AnnouncementPolicy CiliumLoadBalancerIPPool",
-	"constraints.gatekeeper.sh":         "*",
-	"crd.projectcalico.org":             "BGPConfiguration BGPFilter BGPPeer BlockAffinity CalicoNodeStatus ClusterInformation FelixConfiguration IPAMBlock IPAMConfig IPAMHandle IPReservation KubeControllersConfiguration",
-	"external-secrets.io":               "ClusterExternalSecret ClusterPushSecret ClusterSecretStore",
-	"groupsnapshot.storage.k8s.io":      "VolumeGroupSnapshotClass VolumeGroupSnapshotContent",
-	"karpenter.sh":                      "NodeClaim NodePool",
-	"kueue.x-k8s.io":                    "AdmissionCheck Cohort ClusterQueue ResourceFlavor Topology WorkloadPriorityClass",
-	"kyverno.io":                        "ClusterCleanupPolicy ClusterPolicy GlobalContextEntry",
-	"machineconfiguration.openshift.io": "ContainerRuntimeConfig ControllerConfig KubeletConfig MachineConfig MachineConfigPool",
-	"mutations.gatekeeper.sh":           "Assign AssignImage AssignMetadata ModifySet",
-	"policies.kubewarden.io":            "ClusterAdmissionPolicy ClusterAdmissionPolicyGroup PolicyServer",
-	"policy.sigstore.dev":               "ClusterImagePolicy TrustRoot",
-	"project.openshift.io":              "Project",
-	"projectcalico.org":                 "BGPConfiguration BGPFilter BGPPeer ClusterInformation FelixConfiguration IPReservation KubeControllersConfiguration",
-	"security.openshift.io":             "SecurityContextConstraints",
-	"templates.gatekeeper.sh":           "ConstraintTemplate",
-	"triggers.tekton.dev":               "ClusterInterceptor ClusterTriggerBinding",
-}
-
 // resources maps kinds to resources.
 type resources map[schema.GroupKind]resource
 
@@ -84,10 +58,6 @@ func (r resources) of(kind schema.GroupVersionKind) resource {
 // tabled is the resource of a kind by the tables alone.
 func tabled(kind schema.GroupVersionKind) resource {
 	served, namespaced := manifest.Resource(kind)
-	kinds := clusterScoped[kind.Group]
-	if kinds == "*" || slices.Contains(strings.Fields(kinds), kind.Kind) {
-		namespaced = false
-	}
 	return resource{name: served.Resource, namespaced: namespaced}
 }
 

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -17,7 +18,7 @@ func Resource(kind schema.GroupVersionKind) (resource schema.GroupVersionResourc
 	if irregular, ok := irregularPlurals[kind.Kind]; ok {
 		plural.Resource = irregular
 	}
-	return plural, !clusterScoped[clusterScopedKey{canonicalGroup(kind.Group), kind.Kind}]
+	return plural, inNamespaces(kind)
 }
 
 // irregularPlurals are those that the rules of spelling do not give.
@@ -34,48 +35,61 @@ var irregularPlurals = map[string]string{
 	"PodPortForwardOptions": "pods/portforward",
 }
 
-type clusterScopedKey struct{ group, kind string }
+// clusterScoped are the kinds that live outside namespaces, by group: those of
+// Kubernetes 1.37, of the custom resources that the library has policies for, and of
+// projects that are often installed beside them. "*" is every kind of a group.
+var clusterScoped = map[string]string{
+	"":                                  "ComponentStatus Namespace Node PersistentVolume",
+	"admissionregistration.k8s.io":      "MutatingAdmissionPolicy MutatingAdmissionPolicyBinding MutatingWebhookConfiguration ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding ValidatingWebhookConfiguration",
+	"apiextensions.k8s.io":              "CustomResourceDefinition",
+	"apiregistration.k8s.io":            "APIService",
+	"argoproj.io":                       "ClusterWorkflowTemplate ClusterAnalysisTemplate",
+	"authentication.k8s.io":             "SelfSubjectReview TokenReview",
+	"authorization.k8s.io":              "SelfSubjectAccessReview SelfSubjectRulesReview SubjectAccessReview",
+	"autoscaling.openshift.io":          "ClusterAutoscaler",
+	"capsule.clastix.io":                "CapsuleConfiguration Tenant",
+	"cert-manager.io":                   "ClusterIssuer",
+	"certificates.k8s.io":               "CertificateSigningRequest ClusterTrustBundle",
+	"cilium.io":                         "CiliumClusterwideNetworkPolicy CiliumNode CiliumIdentity CiliumExternalWorkload CiliumBGPAdvertisement CiliumBGPClusterConfig CiliumBGPPeerConfig CiliumCIDRGroup CiliumClusterwideEnvoyConfig CiliumEgressGatewayPolicy CiliumL2AnnouncementPolicy CiliumLoadBalancerIPPool",
+	"constraints.gatekeeper.sh":         "*",
+	"crd.projectcalico.org":             "GlobalNetworkPolicy GlobalNetworkSet HostEndpoint IPPool Tier BGPConfiguration BGPFilter BGPPeer BlockAffinity CalicoNodeStatus ClusterInformation FelixConfiguration IPAMBlock IPAMConfig IPAMHandle IPReservation KubeControllersConfiguration",
+	"external-secrets.io":               "ClusterExternalSecret ClusterPushSecret ClusterSecretStore",
+	"flowcontrol.apiserver.k8s.io":      "FlowSchema PriorityLevelConfiguration",
+	"gateway.networking.k8s.io":         "GatewayClass",
+	"groupsnapshot.storage.k8s.io":      "VolumeGroupSnapshotClass VolumeGroupSnapshotContent",
+	"internal.apiserver.k8s.io":         "StorageVersion",
+	"karpenter.sh":                      "NodeClaim NodePool",
+	"kueue.x-k8s.io":                    "AdmissionCheck Cohort ClusterQueue ResourceFlavor Topology WorkloadPriorityClass",
+	"kyverno.io":                        "ClusterCleanupPolicy ClusterPolicy GlobalContextEntry",
+	"machineconfiguration.openshift.io": "ContainerRuntimeConfig ControllerConfig KubeletConfig MachineConfig MachineConfigPool",
+	"mutations.gatekeeper.sh":           "Assign AssignImage AssignMetadata ModifySet",
+	"networking.k8s.io":                 "IngressClass IPAddress ServiceCIDR",
+	"node.k8s.io":                       "RuntimeClass",
+	"policies.kubewarden.io":            "ClusterAdmissionPolicy ClusterAdmissionPolicyGroup PolicyServer",
+	"policy.networking.k8s.io":          "AdminNetworkPolicy BaselineAdminNetworkPolicy ClusterNetworkPolicy",
+	"policy.portcullis.dev":             "Bundle",
+	"policy.sigstore.dev":               "ClusterImagePolicy TrustRoot",
+	"project.openshift.io":              "Project",
+	"projectcalico.org":                 "GlobalNetworkPolicy GlobalNetworkSet HostEndpoint IPPool Tier BGPConfiguration BGPFilter BGPPeer ClusterInformation FelixConfiguration IPReservation KubeControllersConfiguration",
+	"rbac.authorization.k8s.io":         "ClusterRole ClusterRoleBinding",
+	"resource.k8s.io":                   "DeviceClass DeviceTaintRule ResourceSlice",
+	"scheduling.k8s.io":                 "PriorityClass",
+	"security.openshift.io":             "SecurityContextConstraints",
+	"serving.kserve.io":                 "ClusterServingRuntime ClusterStorageContainer",
+	"snapshot.storage.k8s.io":           "VolumeSnapshotClass VolumeSnapshotContent",
+	"storage.k8s.io":                    "CSIDriver CSINode StorageClass VolumeAttachment VolumeAttributesClass",
+	"storagemigration.k8s.io":           "StorageVersionMigration",
+	"tekton.dev":                        "ClusterTask",
+	"templates.gatekeeper.sh":           "ConstraintTemplate",
+	"trainer.kubeflow.org":              "ClusterTrainingRuntime",
+	"triggers.tekton.dev":               "ClusterInterceptor ClusterTriggerBinding",
+}
 
-// clusterScoped are the kinds that live outside namespaces: those of Kubernetes
-// 1.37 and of the custom resources that the library has policies for.
-var clusterScoped = func() map[clusterScopedKey]bool {
-	kinds := map[string]string{
-		"":                             "ComponentStatus Namespace Node PersistentVolume",
-		"admissionregistration.k8s.io": "MutatingAdmissionPolicy MutatingAdmissionPolicyBinding MutatingWebhookConfiguration ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding ValidatingWebhookConfiguration",
-		"apiextensions.k8s.io":         "CustomResourceDefinition",
-		"apiregistration.k8s.io":       "APIService",
-		"authentication.k8s.io":        "SelfSubjectReview TokenReview",
-		"authorization.k8s.io":         "SelfSubjectAccessReview SelfSubjectRulesReview SubjectAccessReview",
-		"certificates.k8s.io":          "CertificateSigningRequest ClusterTrustBundle",
-		"flowcontrol.apiserver.k8s.io": "FlowSchema PriorityLevelConfiguration",
-		"networking.k8s.io":            "IngressClass IPAddress ServiceCIDR",
-		"node.k8s.io":                  "RuntimeClass",
-		"rbac.authorization.k8s.io":    "ClusterRole ClusterRoleBinding",
-		"resource.k8s.io":              "DeviceClass DeviceTaintRule ResourceSlice",
-		"scheduling.k8s.io":            "PriorityClass",
-		"storage.k8s.io":               "CSIDriver CSINode StorageClass VolumeAttachment VolumeAttributesClass",
-		"internal.apiserver.k8s.io":    "StorageVersion",
-		"storagemigration.k8s.io":      "StorageVersionMigration",
-		"snapshot.storage.k8s.io":      "VolumeSnapshotClass VolumeSnapshotContent",
-		"gateway.networking.k8s.io":    "GatewayClass",
-		"policy.networking.k8s.io":     "AdminNetworkPolicy BaselineAdminNetworkPolicy ClusterNetworkPolicy",
-		"cilium.io":                    "CiliumClusterwideNetworkPolicy CiliumNode CiliumIdentity CiliumExternalWorkload",
-		"projectcalico.org":            "GlobalNetworkPolicy GlobalNetworkSet HostEndpoint IPPool Tier",
-		"crd.projectcalico.org":        "GlobalNetworkPolicy GlobalNetworkSet HostEndpoint IPPool Tier",
-		"argoproj.io":                  "ClusterWorkflowTemplate ClusterAnalysisTemplate",
-		"tekton.dev":                   "ClusterTask",
-		"serving.kserve.io":            "ClusterServingRuntime ClusterStorageContainer",
-		"trainer.kubeflow.org":         "ClusterTrainingRuntime",
-		"policy.portcullis.dev":        "Bundle",
-	}
-	scoped := map[clusterScopedKey]bool{}
-	for group, names := range kinds {
-		for _, kind := range strings.Fields(names) {
-			scoped[clusterScopedKey{group, kind}] = true
-		}
-	}
-	return scoped
-}()
+// inNamespaces says whether a kind's objects live in namespaces.
+func inNamespaces(kind schema.GroupVersionKind) bool {
+	kinds := clusterScoped[canonicalGroup(kind.Group)]
+	return kinds != "*" && !slices.Contains(strings.Fields(kinds), kind.Kind)
+}
 
 // canonicalGroup maps the group of a kind before it moved to the one it moved to.
 func canonicalGroup(group string) string {
