@@ -212,7 +212,7 @@ func newIndex(profiles map[string]*profile) index {
 	for _, name := range sortedKeys(profiles) {
 		for _, i := range profiles[name].instances {
 			for _, operation := range i.policy.Subject.Operations {
-				for _, resource := range i.policy.Subject.resources() {
+				for _, resource := range i.policy.Subject.resourcesFor(operation) {
 					key := indexKey{name, resource.Group, resource.Resource, operation}
 					x.entries[key] = append(x.entries[key], i)
 				}
@@ -246,6 +246,32 @@ func (m *Matching) resources() []groupResource {
 			resource := groupResource{known.Group, known.Resource}
 			if !slices.Contains(resources, resource) {
 				resources = append(resources, resource)
+			}
+		}
+	}
+	return resources
+}
+
+// companions are subresources through which a resource itself is updated, spec or
+// labels: whoever judges updates of the resource judges these, or is bypassed
+// (CVE-2026-30963). Status is not among those of pods, though labels can be changed by
+// it: nodes write it all the time, and hardly anybody else may.
+var companions = map[groupResource][]string{
+	{"", "pods"}:       podResources,
+	{"", "namespaces"}: {"namespaces/finalize", "namespaces/status"},
+}
+
+// resourcesFor are all resources a policy is about when it comes to an operation.
+func (m *Matching) resourcesFor(operation string) []groupResource {
+	resources := m.resources()
+	if operation != "UPDATE" {
+		return resources
+	}
+	for _, named := range m.resources() {
+		for _, name := range companions[named] {
+			companion := groupResource{named.Group, name}
+			if !slices.Contains(resources, companion) {
+				resources = append(resources, companion)
 			}
 		}
 	}

@@ -361,6 +361,11 @@ func (a *analysis) walkCall(expr *ast.Expr) bool {
 	if operator.Equal(ast.ObjectGet.Ref()) {
 		return a.walkObjectGet(expr.Operands())
 	}
+	if operator.Equal(ast.NowNanos.Ref()) {
+		// The same clock as input.now: findings that depend on it must not be remembered.
+		a.mark([]step{{name: "now"}}, true, expr.Location)
+		return false
+	}
 	if !operator[0].Equal(ast.DefaultRootDocument) {
 		return false
 	}
@@ -451,11 +456,18 @@ var renamed = map[string]string{
 	"priorityClassName":   "priorityClass",
 }
 
+// podSpecPatch is the field of Argo's workflows and templates that patches the
+// finished pod, in whatever part of it.
+const podSpecPatch = "podSpecPatch"
+
 // touches says whether a normal form's read set reads what a manifest path, given
 // in segments below the pod spec ("" for a list index), decides.
 func (s *readSet) touches(path []string) bool {
 	if s == nil {
 		return false
+	}
+	if slices.Contains(path, podSpecPatch) {
+		return true
 	}
 	for i, name := range path {
 		if s.whole {

@@ -84,8 +84,19 @@ func argoWorkflow(path string) func([]byte) ([]pod, error) {
 			}
 			pods = append(pods, p)
 		}
+		if len(pods) == 0 && spec.PodSpecPatch != "" {
+			pods = append(pods, patchedElsewhere(at.path, &spec))
+		}
 		return pods, nil
 	}
+}
+
+// patchedElsewhere stands for the pods of templates that are not in the object, which
+// its patch changes nevertheless.
+func patchedElsewhere(path string, spec *argoSpec) pod {
+	p := pod{path: path, metadataPath: "metadata", template: true, syntax: argoExpressions, images: true, origins: map[string]string{}}
+	p.settle(&spec.argoPod, path)
+	return p
 }
 
 // argoTemplates lists the templates of a workflow.
