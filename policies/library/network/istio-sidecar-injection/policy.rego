@@ -40,12 +40,20 @@
 #           - {key: traffic.sidecar.istio.io/includeOutboundIPRanges, values: ["", "[!*]*"]}
 package portcullis.network.istio_sidecar_injection
 
+# The label is the current form, the annotation the deprecated one.
+
 deny contains finding if {
-	some field, entries in marks
-	some entry in entries
+	some entry in input.workload.labels
 	entry.key == "sidecar.istio.io/inject"
-	not lower(entry.value) in {"", "y", "yes", "true", "on"}
-	finding := objection(field, entry)
+	not lower(entry.value) in injecting
+	finding := objection("labels", entry)
+}
+
+deny contains finding if {
+	some entry in input.workload.annotations
+	entry.key == "sidecar.istio.io/inject"
+	not lower(entry.value) in injecting
+	finding := objection("annotations", entry)
 }
 
 deny contains finding if {
@@ -64,8 +72,7 @@ deny contains finding if {
 	finding := objection("annotations", entry)
 }
 
-# The label is the current form, the annotation the deprecated one.
-marks := {"labels": input.workload.labels, "annotations": input.workload.annotations}
+injecting := {"", "y", "yes", "true", "on"}
 
 objection(field, entry) := {
 	"msg": sprintf("%s: %q takes the pod or some of its traffic out of the mesh", [entry.key, entry.value]),

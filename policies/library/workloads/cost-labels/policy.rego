@@ -31,17 +31,17 @@ package portcullis.workloads.cost_labels
 
 deny contains finding if {
 	some required in input.parameters.labels
-	not labelled(required)
+	pattern := concat("", ["^(?:", required.pattern, ")$"])
+	fitting := {label.value |
+		some label in input.workload.labels
+		label.key == required.key
+		regex.match(pattern, label.value)
+	}
+	count(fitting) == 0
 	path := concat("", [input.workload.metadataPath, ".labels[", required.key, "]"])
 	finding := {
 		"msg": sprintf("the pod has no label %s that matches %s", [required.key, required.pattern]),
 		"path": path,
 		"fix": [{"op": "set", "path": path, "value": required.example}],
 	}
-}
-
-labelled(required) if {
-	some label in input.workload.labels
-	label.key == required.key
-	regex.match(concat("", ["^(?:", required.pattern, ")$"]), label.value)
 }
