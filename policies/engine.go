@@ -300,39 +300,3 @@ func (e *Engine) Matches(r *Request) bool {
 	}
 	return false
 }
-
-// Interests are all pairs of resource and operation that policies match at the
-// admission door, sorted: those of one profile, or of all for "".
-func (e *Engine) Interests(profile string) []Interest {
-	found := map[groupResource]map[string]*Interest{}
-	for key, instances := range e.index.entries {
-		if profile != "" && key.profile != profile {
-			continue
-		}
-		for _, i := range instances {
-			if !i.policy.at(DoorAdmission) {
-				continue
-			}
-			resource := groupResource{key.group, key.resource}
-			if found[resource] == nil {
-				found[resource] = map[string]*Interest{}
-			}
-			interest := found[resource][key.operation]
-			if interest == nil {
-				interest = &Interest{Group: key.group, Resource: key.resource, Operation: key.operation}
-				found[resource][key.operation] = interest
-			}
-			interest.Mutates = interest.Mutates || i.policy.has(EffectPatch)
-			interest.Validates = interest.Validates || i.policy.has(EffectDeny) || i.policy.has(EffectWarn)
-			interest.FailClosed = interest.FailClosed || (i.Enforcement == EnforceDeny && i.FailMode == FailClosed)
-		}
-	}
-	var interests []Interest
-	for _, operations := range found {
-		for _, interest := range operations {
-			interests = append(interests, *interest)
-		}
-	}
-	slices.SortFunc(interests, compareInterests)
-	return interests
-}

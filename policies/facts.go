@@ -1,10 +1,6 @@
 package policies
 
-import (
-	"cmp"
-	"encoding/json"
-	"strings"
-)
+import "encoding/json"
 
 // Needs says which facts the policies that match a request can read. Whoever
 // calls [Engine.Evaluate] gathers just these; what nobody reads is not fetched.
@@ -53,25 +49,4 @@ type Object struct {
 	Group, Version, Kind, Resource string
 	Namespace, Name                string
 	Raw                            json.RawMessage
-}
-
-// Interest is one pair of resource and operation that some policy of a bundle
-// matches: what the webhook configurations are computed from.
-type Interest struct {
-	Group string
-	// Resource is the plural, with its subresource if any: "pods", "pods/exec".
-	Resource  string
-	Operation string // CREATE, UPDATE, DELETE, CONNECT
-	// Validates and Mutates say by which door policies want it.
-	Validates, Mutates bool
-	// FailClosed is true when a policy that enforces and fails closed matches.
-	FailClosed bool
-}
-
-func compareInterests(a, b Interest) int {
-	return cmp.Or(
-		strings.Compare(a.Group, b.Group),
-		strings.Compare(a.Resource, b.Resource),
-		strings.Compare(a.Operation, b.Operation),
-	)
 }
