@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -20,7 +21,7 @@ type resultSet = topdown.QueryResult
 const (
 	maxFindings      = 100
 	maxMessageRunes  = 1000
-	maxDetailsBytes  = 16 << 10
+	maxDetailsBytes  = 16 << 10 // of details, and of a fix
 	maxPatchesPolicy = 1000
 )
 
@@ -88,25 +89,32 @@ func newFinding(i *instance, effect Effect) Finding {
 
 func decodeFinding(i *instance, effect Effect, term *ast.Term) (Finding, error) {
 	finding := newFinding(i, effect)
-	if text, ok := term.Value.(ast.String); ok {
-		finding.Message = shorten(string(text))
-		return finding, nil
-	}
 	var given ruleFinding
-	if err := decodeTerm(term, &given); err != nil {
+	if text, ok := term.Value.(ast.String); ok {
+		given.Msg = string(text)
+	} else if err := decodeTerm(term, &given); err != nil {
 		return finding, fmt.Errorf("a finding is not {msg, path, remediation, details, fix}: %w", err)
 	}
 	if given.Msg == "" {
 		return finding, errors.New("a finding has no msg")
 	}
-	finding.Message, finding.Path, finding.Fix = shorten(given.Msg), given.Path, given.Fix
+	finding.Message, finding.Path = shorten(given.Msg), shorten(given.Path)
 	if given.Remediation != "" {
 		finding.Remediation = shorten(given.Remediation)
 	}
-	if details, err := json.Marshal(given.Details); err == nil && len(details) <= maxDetailsBytes {
+	if fits(given.Details) {
 		finding.Details = given.Details
 	}
+	if fits(given.Fix) {
+		finding.Fix = given.Fix
+	}
 	return finding, nil
+}
+
+// fits says whether a part of a finding is small enough to be kept.
+func fits(value any) bool {
+	raw, err := json.Marshal(value)
+	return err == nil && len(raw) <= maxDetailsBytes
 }
 
 // decodeTerm decodes a Rego value strictly: an unknown field is a typing error of
@@ -268,5 +276,7 @@ func compareObjects(a, b Object) int {
 	return cmp.Or(
 		strings.Compare(a.Group, b.Group), strings.Compare(a.Resource, b.Resource),
 		strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name),
+		// Objects with a generated name have none in a manifest.
+		strings.Compare(a.Version, b.Version), bytes.Compare(a.Raw, b.Raw),
 	)
 }

@@ -26,7 +26,9 @@ type Engine struct {
 	profiles    map[string]*profile
 	assignments []assignment
 	index       index
-	unguarded   bool // set by tests to evaluate policies that guards would leave out
+	unguarded   bool        // set by tests to evaluate policies that guards would leave out
+	unpruned    bool        // set by tests to give policies all of the input
+	beforeRun   func(*plan) // set by tests to panic
 
 	memo *memo
 
@@ -280,13 +282,21 @@ func (m *Matching) resourcesFor(operation string) []groupResource {
 
 // candidates are the instances of a profile that a request may concern.
 func (e *Engine) candidates(p *profile, r *Request) []*instance {
-	if found := e.index.entries[indexKey{p.name, r.Resource.Group, r.resource(), r.Operation}]; found != nil {
-		return found
-	}
+	found := e.index.entries[indexKey{p.name, r.Resource.Group, r.resource(), r.Operation}]
 	if r.Door != DoorAdmission && (r.Operation == "CREATE" || r.Operation == "UPDATE") && !workload.Carries(r.Kind.Group, r.Kind.Kind) {
-		return e.index.workloads[p.name]
+		return union(found, e.index.workloads[p.name])
 	}
-	return nil
+	return found
+}
+
+// union joins two lists of a profile's instances in the order of their numbers, each once.
+func union(a, b []*instance) []*instance {
+	if len(a) == 0 {
+		return b
+	}
+	joined := slices.Concat(a, b)
+	slices.SortFunc(joined, func(x, y *instance) int { return x.number - y.number })
+	return slices.Compact(joined)
 }
 
 // Matches says whether any policy of any profile is about a resource and

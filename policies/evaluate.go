@@ -30,7 +30,9 @@ type Result struct {
 func (e *Engine) Needs(r *Request, phase Phase) Needs {
 	var needs Needs
 	needNamespace := func() {
-		needs.Namespace = r.namespace()
+		if !r.createsNamespace() { // then its labels are those of the object
+			needs.Namespace = r.namespace()
+		}
 	}
 	if e.bundle.Manifest.ProfileLabel != "" && r.Profile == "" {
 		needNamespace()
@@ -100,11 +102,11 @@ func (i *instance) readsFor(r *Request) []Read {
 	return reads
 }
 
-// Evaluate judges a request. It reads nothing but its arguments, and now (cut to
-// the minute) is the only clock. It returns before the deadline of ctx plus a few
+// Evaluate judges a request. It reads nothing but its arguments, and now is the only
+// clock: exceptions expire by it, and policies see it cut to the minute. It returns before the deadline of ctx plus a few
 // milliseconds; what could not be evaluated by then is a fault.
 func (e *Engine) Evaluate(ctx context.Context, r *Request, facts *Facts, now time.Time, phase Phase) Result {
-	j := &judgement{engine: e, request: r, facts: facts, now: now.UTC().Truncate(time.Minute), phase: phase}
+	j := &judgement{engine: e, request: r, facts: facts, now: now.UTC().Truncate(time.Minute), clock: now, phase: phase}
 	if shape, err := newRequestShape(r, nil); err == nil {
 		j.shape = *shape
 	}
@@ -118,7 +120,8 @@ type judgement struct {
 	engine  *Engine
 	request *Request
 	facts   *Facts
-	now     time.Time
+	now     time.Time // for policies, cut to the minute
+	clock   time.Time // for exceptions
 	phase   Phase
 	result  Result
 	// shape is the request as guards and the memo read it, without its options.
@@ -146,8 +149,14 @@ func (j *judgement) judge(ctx context.Context) {
 		j.judgeWorkload(ctx, p, nil)
 		return
 	}
+	if len(workloads) == 1 {
+		j.judgeWorkload(ctx, p, &workloads[0])
+		return
+	}
 	for n := range workloads {
-		j.judgeWorkload(ctx, p, &workloads[n])
+		share, cancel := shareOf(ctx, len(workloads)-n)
+		j.judgeWorkload(share, p, &workloads[n])
+		cancel()
 	}
 }
 
@@ -155,6 +164,7 @@ func (j *judgement) judge(ctx context.Context) {
 // failed.
 func (j *judgement) selectInstances() (selected []*instance, ok bool) {
 	e, r := j.engine, j.request
+	j.facts = withNewNamespace(r, j.facts)
 	if e.bundle.Manifest.ProfileLabel != "" && r.Profile == "" && r.namespace() != "" && j.facts.Namespace == nil {
 		j.missing(nil, "the labels of namespace "+r.namespace()+", which name its profile: "+j.facts.NamespaceMissing)
 		return nil, false
@@ -179,7 +189,7 @@ func (j *judgement) selectInstances() (selected []*instance, ok bool) {
 				j.fault(i, FaultInput, err.Error())
 				continue
 			}
-			if !i.match.matchesNamespace(j.facts.Namespace) || !i.match.matchesObject(labels.now, labels.old) {
+			if !i.match.matchesNamespace(j.facts.Namespace) || !i.match.matchesObject(&labels) {
 				continue
 			}
 		}
@@ -260,16 +270,17 @@ func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Work
 	in, err := p.newInput(j.request, w, j.facts, j.now)
 	if err != nil {
 		j.recording = nil
-		for _, i := range p.instances {
-			j.fault(i.instance, FaultInput, err.Error())
-		}
+		j.oneByOne(ctx, p, w, nil) // whoever does not read what is unreadable is judged
 		return
 	}
 	skip := j.unchanged(p, w, in)
 	if len(skip) == len(p.instances) {
 		return
 	}
-	result, err := j.engine.run(ctx, p, in)
+	// Half of the time is kept to find out who is to blame should it not suffice.
+	half, cancel := shareOf(ctx, 2)
+	result, err := j.engine.run(half, p, in)
+	cancel()
 	if err != nil {
 		j.recording = nil
 		j.oneByOne(ctx, p, w, skip)
@@ -291,7 +302,8 @@ func (j *judgement) narrow(p *plan, w *workload.Workload, known bool) (*plan, er
 	for _, i := range p.instances {
 		switch {
 		case known && i.memo:
-		case i.policy.Subject.Workload != "" && w == nil:
+		// What is deleted has no workload to look into, and is judged all the same.
+		case i.policy.Subject.Workload != "" && w == nil && len(j.request.Object) > 0:
 		case w != nil && len(w.Unresolved) > 0 && j.unresolved(i, w):
 		case w != nil && !j.engine.unguarded && !i.mayFind(w, &j.shape, p.phase):
 		default:
@@ -332,7 +344,7 @@ func (j *judgement) unchanged(p *plan, w *workload.Workload, in *input) map[int]
 	runsOther := w != nil && !runsTheSame(w, before)
 	skip := map[int]bool{}
 	for n, i := range p.instances {
-		if runsOther && i.readsWorkload() {
+		if runsOther && (i.readsWorkload() || i.policy.Subject.Workload != "") {
 			continue
 		}
 		if i.readsObject() && i.reads.fields["oldObject"] == nil && !changed(i.reads, in, old) {
@@ -401,7 +413,8 @@ func relativePath(path, below string) []string {
 
 // oneByOne evaluates each policy on its own after the query for all of them has
 // failed, so that a fault costs the policy that causes it and no other. Each gets
-// its share of the time that is left.
+// its share of the time that is left. skip is nil where it is not known whom an update
+// concerns.
 func (j *judgement) oneByOne(ctx context.Context, p *plan, w *workload.Workload, skip map[int]bool) {
 	for n, i := range p.instances {
 		if skip[n] {
@@ -415,6 +428,9 @@ func (j *judgement) oneByOne(ctx context.Context, p *plan, w *workload.Workload,
 		in, err := alone.newInput(j.request, w, j.facts, j.now)
 		if err != nil {
 			j.fault(i.instance, FaultInput, err.Error())
+			continue
+		}
+		if skip == nil && j.unchanged(alone, w, in)[0] {
 			continue
 		}
 		share, cancel := shareOf(ctx, len(p.instances)-n)
@@ -442,6 +458,9 @@ const defaultShare = 2 * time.Second
 
 // collect takes an instance's results out of a query's result.
 func (j *judgement) collect(i *planned, w *workload.Workload, result resultSet) {
+	if j.phase == PhaseMutate && j.partial(i.instance, nil) {
+		return
+	}
 	var findings []Finding
 	for _, rule := range i.results {
 		term := result[rule.variable]
@@ -469,12 +488,12 @@ func (j *judgement) collect(i *planned, w *workload.Workload, result resultSet) 
 // report takes an instance's findings into the result, unless missing facts leave
 // it undecided.
 func (j *judgement) report(i *instance, w *workload.Workload, findings []Finding) {
-	if j.partial(i, len(findings) > 0) {
-		return
+	findings = slices.Clone(findings) // the memo keeps them as they are
+	for n := range findings {
+		j.except(w, &findings[n])
 	}
-	for _, finding := range findings {
-		j.except(w, &finding)
-		j.result.Findings = append(j.result.Findings, finding)
+	if !j.partial(i, findings) {
+		j.result.Findings = append(j.result.Findings, findings...)
 	}
 }
 
@@ -508,7 +527,7 @@ func (j *judgement) memorise() {
 
 func (j *judgement) except(w *workload.Workload, finding *Finding) {
 	for n := range j.engine.bundle.Exceptions {
-		if e := &j.engine.bundle.Exceptions[n]; e.covers(j.request, w, finding, j.now) {
+		if e := &j.engine.bundle.Exceptions[n]; e.covers(j.request, w, finding, j.clock) {
 			finding.ExceptedBy = e.Name
 			return
 		}
@@ -516,22 +535,24 @@ func (j *judgement) except(w *workload.Workload, finding *Finding) {
 }
 
 // partial handles a policy some of whose reads are incomplete: it is undecided
-// unless what is missing could not change the outcome.
-func (j *judgement) partial(i *instance, found bool) bool {
+// unless what is missing could not change the outcome. What a policy promises of
+// further objects is about its findings, not about its patches.
+func (j *judgement) partial(i *instance, findings []Finding) bool {
+	stands := func(f Finding) bool { return f.ExceptedBy == "" }
+	// A warning stands whatever else there is, but a denial could join it.
+	decides := func(f Finding) bool {
+		return stands(f) && (f.Effect == EffectDeny || !i.policy.has(EffectDeny))
+	}
 	for n, read := range i.readsFor(j.request) {
 		reason, incomplete := j.facts.Partial[read]
 		if !incomplete {
 			continue
 		}
-		switch i.policy.Reads[n].More {
-		case "allows":
-			if !found {
-				continue
-			}
-		case "denies":
-			if found {
-				continue
-			}
+		switch more := i.policy.Reads[n].More; {
+		case j.phase == PhaseMutate:
+		case more == "allows" && !slices.ContainsFunc(findings, stands),
+			more == "denies" && slices.ContainsFunc(findings, decides):
+			continue
 		}
 		what := read.Resource
 		if read.Group != "" {

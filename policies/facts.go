@@ -37,6 +37,22 @@ type Facts struct {
 	NamespaceMissing string
 }
 
+// withNewNamespace takes the namespace of a request that creates it from its object, as the API server
+// does for the selectors of webhooks.
+func withNewNamespace(r *Request, facts *Facts) *Facts {
+	if !r.createsNamespace() || facts.Namespace != nil {
+		return facts
+	}
+	completed := *facts
+	metadata, err := readMetadata(r.Object)
+	if err != nil {
+		completed.NamespaceMissing = err.Error()
+		return &completed
+	}
+	completed.Namespace = &Namespace{Name: r.Name, Labels: metadata.Labels, Annotations: metadata.Annotations}
+	return &completed
+}
+
 // Namespace is what policies see of the request's namespace.
 type Namespace struct {
 	Name        string            `json:"name"`

@@ -9,8 +9,9 @@ import (
 // objectLabels are an object's labels now and before, read at most once and only
 // when some instance selects by them.
 type objectLabels struct {
-	done     bool
-	now, old map[string]string
+	done           bool
+	hasNow, hasOld bool // whether there is such an object
+	now, old       map[string]string
 }
 
 func (l *objectLabels) read(r *Request) error {
@@ -24,21 +25,32 @@ func (l *objectLabels) read(r *Request) error {
 	if l.old, err = readLabels(r.OldObject); err != nil {
 		return err
 	}
+	l.hasNow, l.hasOld = len(r.Object) > 0, len(r.OldObject) > 0
 	l.done = true
 	return nil
 }
 
 func readLabels(raw []byte) (map[string]string, error) {
+	metadata, err := readMetadata(raw)
+	return metadata.Labels, err
+}
+
+// objectMetadata is what the engine itself reads of an object.
+type objectMetadata struct {
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+}
+
+// readMetadata reads an object's metadata, empty where there is no object.
+func readMetadata(raw []byte) (objectMetadata, error) {
 	if len(raw) == 0 {
-		return nil, nil
+		return objectMetadata{}, nil
 	}
 	var object struct {
-		Metadata struct {
-			Labels map[string]string `json:"labels"`
-		} `json:"metadata"`
+		Metadata objectMetadata `json:"metadata"`
 	}
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil, fmt.Errorf("reading the object's labels: %w", err)
+		return objectMetadata{}, fmt.Errorf("reading the object's labels: %w", err)
 	}
-	return object.Metadata.Labels, nil
+	return object.Metadata, nil
 }

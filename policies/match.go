@@ -92,7 +92,7 @@ func (m *matcher) matchesRequest(r *Request) bool {
 		return ok && g.match(namespace+"/"+name)
 	}
 	if e := m.exclude; e != nil {
-		if e.namespaces.match(r.namespace()) || kind(e.kinds) || e.users.match(r.Subject.Username) ||
+		if (r.namespace() != "" && e.namespaces.match(r.namespace())) || kind(e.kinds) || e.users.match(r.Subject.Username) ||
 			slices.ContainsFunc(r.Subject.Groups, e.groups.match) || account(e.serviceAccounts) {
 			return false
 		}
@@ -111,24 +111,29 @@ func (m *matcher) selects() bool {
 	return m != nil && (m.namespaceSelector != nil || m.objectSelector != nil)
 }
 
-// matchesNamespace decides the namespace selector. Cluster-scoped requests have no
-// namespace and match only a selector that matches no labels, as in the API server.
+// matchesNamespace decides the namespace selector. A request without a namespace
+// (nil) is never exempted by one, as in the API server's webhooks.
 func (m *matcher) matchesNamespace(namespace *Namespace) bool {
-	if m == nil || m.namespaceSelector == nil {
+	if m == nil || m.namespaceSelector == nil || namespace == nil {
 		return true
-	}
-	if namespace == nil {
-		return m.namespaceSelector.Matches(labels.Set{})
 	}
 	return m.namespaceSelector.Matches(labels.Set(namespace.Labels))
 }
 
-// matchesObject decides the object selector; matching the old labels suffices.
-func (m *matcher) matchesObject(now, old map[string]string) bool {
+// matchesObject decides the object selector; matching the old labels suffices, and an
+// object without labels has labels too: none.
+func (m *matcher) matchesObject(object *objectLabels) bool {
 	if m == nil || m.objectSelector == nil {
 		return true
 	}
-	return m.objectSelector.Matches(labels.Set(now)) || (old != nil && m.objectSelector.Matches(labels.Set(old)))
+	matches := func(set map[string]string) bool { return m.objectSelector.Matches(labels.Set(set)) }
+	switch {
+	case !object.hasOld:
+		return matches(object.now)
+	case !object.hasNow: // deleted
+		return matches(object.old)
+	}
+	return matches(object.now) || matches(object.old)
 }
 
 // globs are alternatives: * is any run of characters, ? any one, {a,b} a choice.

@@ -169,6 +169,9 @@ func (e *Engine) run(ctx context.Context, p *plan, in *input, tracers ...topdown
 			err = &panicError{fmt.Sprint(r)}
 		}
 	}()
+	if e.beforeRun != nil {
+		e.beforeRun(p)
+	}
 	cancel := topdown.NewCancel()
 	stop := context.AfterFunc(ctx, cancel.Cancel)
 	defer stop()

@@ -77,3 +77,9 @@ func (r *Request) namespace() string {
 	}
 	return r.Namespace
 }
+
+// createsNamespace says whether the request creates a Namespace, which is then not to be
+// found in the cluster.
+func (r *Request) createsNamespace() bool {
+	return r.Resource.Group == "" && r.resource() == "namespaces" && r.Operation == "CREATE"
+}
