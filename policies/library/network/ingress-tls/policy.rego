@@ -73,7 +73,10 @@ covered(host) if host in hosts
 
 covered(host) if concat(".", array.concat(["*"], array.slice(split(host, "."), 1, 100))) in hosts
 
-covered(_) if {
+covered(_) if all_hosts
+
+# A rule without arguments is evaluated once, however many hosts there are.
+all_hosts if {
 	some tls in input.object.spec.tls
 	not tls.hosts[0]
 }

@@ -33,14 +33,19 @@ deny contains finding if {
 	some volume in input.workload.volumes
 	volume.type == "hostPath"
 	not strings.any_prefix_match(concat("", [volume.hostPath, "/"]), prefixes)
-	some container in input.workload.containers
-	some mount in container.mounts
-	mount.volume == volume.name
-	not mount.readOnly
-	path := concat("", [mount.path, ".readOnly"])
+	some [container, mount] in writable[volume.name]
+	path := concat("", [mount, ".readOnly"])
 	finding := {
-		"msg": sprintf("container %q can write to the node's %s", [container.name, volume.hostPath]),
+		"msg": sprintf("container %q can write to the node's %s", [container, volume.hostPath]),
 		"path": path,
 		"fix": [{"op": "set", "path": path, "value": true}],
 	}
+}
+
+# writable are the containers that can write to a volume, and their mounts. It is
+# collected once: to look for each volume among all mounts takes the product of both.
+writable[mount.volume] contains [container.name, mount.path] if {
+	some container in input.workload.containers
+	some mount in container.mounts
+	not mount.readOnly
 }

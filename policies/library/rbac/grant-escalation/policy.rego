@@ -53,6 +53,11 @@
 #         type: array
 #         items: {type: string}
 #         default: []
+#       maxRights:
+#         description: How many rights, each of one group, resource, verb and name, a role may stand for. Comparing more takes too long, so they are refused.
+#         type: integer
+#         minimum: 1
+#         default: 10000
 package portcullis.rbac.grant_escalation
 
 import data.portcullis.lib.rbac
@@ -64,6 +69,7 @@ everything := [
 
 deny contains finding if {
 	input.object.subjects[0] # a binding without subjects grants nothing
+	comparable(granted)
 	missing := lacking(granted)
 	count(missing) > 0
 	not excused
@@ -76,6 +82,7 @@ deny contains finding if {
 }
 
 deny contains finding if {
+	comparable(input.object.rules)
 	some i, rule in input.object.rules
 	missing := lacking([rule])
 	count(missing) > 0
@@ -99,6 +106,40 @@ deny contains finding if {
 		"path": "aggregationRule",
 		"details": {"missing": missing},
 	}
+}
+
+# A rule of some hundred groups, resources and verbs stands for millions of rights:
+# whoever may create roles could keep the webhook busy with a few of them.
+deny contains finding if {
+	rules := input.object.rules
+	not comparable(rules)
+	not excused
+	finding := {"msg": sprintf("grants %s", [too_many]), "path": "rules"}
+}
+
+deny contains finding if {
+	input.object.subjects[0]
+	not comparable(granted)
+	not excused
+	not delegated
+	finding := {
+		"msg": sprintf("binds %s %s, which stands for %s", [input.object.roleRef.kind, input.object.roleRef.name, too_many]),
+		"path": "roleRef",
+	}
+}
+
+too_many := sprintf("more than %d rights, too many to compare with those of %q", [input.parameters.maxRights, input.subject.username])
+
+comparable(rules) if {
+	on_resources := sum([n |
+		some rule in rules
+		n := ((count(rule.apiGroups) * count(rule.resources)) * count(rule.verbs)) * count(names(rule))
+	])
+	on_paths := sum([n |
+		some rule in rules
+		n := count(rule.nonResourceURLs) * count(rule.verbs)
+	])
+	on_resources + on_paths <= input.parameters.maxRights
 }
 
 excused if input.subject.username in input.parameters.allowedUsers
