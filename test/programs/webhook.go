@@ -88,6 +88,9 @@ func (w *Webhook) Kill() {
 	w.running = nil
 }
 
+// PID is the process's id.
+func (w *Webhook) PID() int { return w.running.PID() }
+
 // Probe asks once; the error says what is answered instead of 200.
 func Probe(ctx context.Context, client *http.Client, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
