@@ -299,13 +299,17 @@ func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Work
 // tells that they cannot find anything.
 func (j *judgement) narrow(p *plan, w *workload.Workload, known bool) (*plan, error) {
 	rest := make([]*instance, 0, len(p.instances))
+	var guards *guardRun
+	if w != nil {
+		guards = newGuardRun(w, &j.shape)
+	}
 	for _, i := range p.instances {
 		switch {
 		case known && i.memo:
 		// What is deleted has no workload to look into, and is judged all the same.
 		case i.policy.Subject.Workload != "" && w == nil && len(j.request.Object) > 0:
 		case w != nil && len(w.Unresolved) > 0 && j.unresolved(i, w):
-		case w != nil && !j.engine.unguarded && !i.mayFind(w, &j.shape, p.phase):
+		case w != nil && !j.engine.unguarded && !i.mayFind(guards, p.phase):
 		default:
 			rest = append(rest, i.instance)
 		}
@@ -318,12 +322,12 @@ func (j *judgement) narrow(p *plan, w *workload.Workload, known bool) (*plan, er
 
 // mayFind asks the guards of the policy's rules. A policy that reads other objects
 // is always evaluated: that it finds nothing may be for want of facts.
-func (i *instance) mayFind(w *workload.Workload, r *requestShape, phase Phase) bool {
+func (i *instance) mayFind(run *guardRun, phase Phase) bool {
 	if len(i.policy.Reads) > 0 {
 		return true
 	}
 	for _, effect := range phase.effects() {
-		if i.policy.has(effect) && i.unit.guards[effect].mayFind(w, r) {
+		if i.policy.has(effect) && i.unit.guards[effect].mayFind(run) {
 			return true
 		}
 	}

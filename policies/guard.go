@@ -65,22 +65,27 @@ const (
 	roots
 )
 
+// newGuardRun makes a run for the guards of all policies, one after the other.
+func newGuardRun(w *workload.Workload, r *requestShape) *guardRun {
+	run := &guardRun{slots: make([]reflect.Value, 24)}
+	run.slots[rootWorkload] = reflect.ValueOf(w).Elem()
+	run.slots[rootImages] = reflect.ValueOf(&w.Images).Elem()
+	run.slots[rootRequest] = reflect.ValueOf(r).Elem()
+	return run
+}
+
 // mayFind says whether some rule may yield something for a workload of a request.
-func (g *guard) mayFind(w *workload.Workload, r *requestShape) bool {
+func (g *guard) mayFind(run *guardRun) bool {
 	if g == nil {
 		return true
 	}
-	var few [16]reflect.Value
-	run := guardRun{slots: few[:], left: maxGuardSteps}
+	run.left, run.gave = maxGuardSteps, false
 	for i := range g.rules {
 		rule := &g.rules[i]
-		if rule.slots > len(run.slots) {
-			run.slots = make([]reflect.Value, rule.slots)
+		if more := rule.slots - len(run.slots); more > 0 {
+			run.slots = append(run.slots, make([]reflect.Value, more)...)
 		}
-		run.slots[rootWorkload] = reflect.ValueOf(w).Elem()
-		run.slots[rootImages] = reflect.ValueOf(&w.Images).Elem()
-		run.slots[rootRequest] = reflect.ValueOf(r).Elem()
-		if walk(&run, rule.steps, stopAtOnce) || run.gave {
+		if walk(run, rule.steps, stopAtOnce) || run.gave {
 			return true
 		}
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
-// guardBuiltins are the built-ins that guards call, and what they return. It is Rego's
-// own implementation that is called, so that both mean the same. All compute from
-// their arguments alone, in time that grows with their length only.
+// guardBuiltins are the built-ins that guards call, and what they return. All compute
+// from their arguments alone, in time that grows with their length only. For those
+// without an implementation in guardFunctions it is Rego's own that is called.
 var guardBuiltins = map[string]reflect.Type{
 	"startswith":               reflect.TypeFor[bool](),
 	"endswith":                 reflect.TypeFor[bool](),
@@ -19,7 +19,6 @@ var guardBuiltins = map[string]reflect.Type{
 	"glob.match":               reflect.TypeFor[bool](),
 	"regex.match":              reflect.TypeFor[bool](),
 	"strings.any_prefix_match": reflect.TypeFor[bool](),
-	"strings.any_suffix_match": reflect.TypeFor[bool](),
 	"concat":                   reflect.TypeFor[string](),
 	"lower":                    reflect.TypeFor[string](),
 	"upper":                    reflect.TypeFor[string](),
@@ -27,6 +26,44 @@ var guardBuiltins = map[string]reflect.Type{
 	"trim_suffix":              reflect.TypeFor[string](),
 	"count":                    reflect.TypeFor[int64](),
 	"array.concat":             reflect.TypeFor[[]string](),
+}
+
+// guardFunctions are the built-ins that Go's strings have too, for texts and lists of
+// texts: converting the arguments for Rego costs more than the call.
+var guardFunctions = map[string]func(x, y reflect.Value) reflect.Value{
+	"startswith": func(x, y reflect.Value) reflect.Value {
+		return reflect.ValueOf(strings.HasPrefix(x.String(), y.String()))
+	},
+	"endswith": func(x, y reflect.Value) reflect.Value {
+		return reflect.ValueOf(strings.HasSuffix(x.String(), y.String()))
+	},
+	"contains": func(x, y reflect.Value) reflect.Value {
+		return reflect.ValueOf(strings.Contains(x.String(), y.String()))
+	},
+	"strings.any_prefix_match": func(x, y reflect.Value) reflect.Value {
+		for i := range y.Len() {
+			if strings.HasPrefix(x.String(), y.Index(i).String()) {
+				return reflect.ValueOf(true)
+			}
+		}
+		return reflect.ValueOf(false)
+	},
+	"concat": func(x, y reflect.Value) reflect.Value {
+		return reflect.ValueOf(strings.Join(y.Interface().([]string), x.String()))
+	},
+	"array.concat": func(x, y reflect.Value) reflect.Value {
+		return reflect.ValueOf(slices.Concat(x.Interface().([]string), y.Interface().([]string)))
+	},
+}
+
+// guardOperands are the types that those functions take.
+var guardOperands = map[string][2]reflect.Type{
+	"startswith":               {reflect.TypeFor[string](), reflect.TypeFor[string]()},
+	"endswith":                 {reflect.TypeFor[string](), reflect.TypeFor[string]()},
+	"contains":                 {reflect.TypeFor[string](), reflect.TypeFor[string]()},
+	"strings.any_prefix_match": {reflect.TypeFor[string](), reflect.TypeFor[[]string]()},
+	"concat":                   {reflect.TypeFor[string](), reflect.TypeFor[[]string]()},
+	"array.concat":             {reflect.TypeFor[[]string](), reflect.TypeFor[[]string]()},
 }
 
 // addCall takes comparisons, membership and built-ins, whose operands are all resolved.
@@ -80,6 +117,9 @@ func newGuardCall(operator string, result reflect.Type, operands []access) (acce
 	if operator == "count" {
 		return count(operands[0])
 	}
+	if types, ok := guardOperands[operator]; ok && operands[0].typ == types[0] && operands[1].typ == types[1] {
+		return newGuardFunction(guardFunctions[operator], result, operands[0], operands[1]), true
+	}
 	for _, operand := range operands {
 		if operand.term == nil && !isLeaf(operand.typ) && !isTexts(operand.typ) {
 			return access{}, false
@@ -112,6 +152,20 @@ func newGuardCall(operator string, result reflect.Type, operands []access) (acce
 		}
 		return value.constant, true
 	}}, true
+}
+
+func newGuardFunction(function func(x, y reflect.Value) reflect.Value, result reflect.Type, first, second access) access {
+	return access{typ: result, compute: func(run *guardRun) (reflect.Value, bool) {
+		x, ok := first.get(run)
+		if !ok {
+			return x, false
+		}
+		y, ok := second.get(run)
+		if !ok {
+			return y, false
+		}
+		return function(x, y), true
+	}}
 }
 
 // count counts lists, not the characters of a text.
