@@ -130,6 +130,79 @@ func TestThePrintedConfigurationIsOfThisBundle(t *testing.T) {
 	}
 }
 
+// In the baseline profile only the guard of the webhook's own namespace is about Secrets
+// and deleted pods; the restricted one judges all Secrets, and patches.
+func TestAProfileNarrowsThePrintedRules(t *testing.T) {
+	type rules map[string]bool // "UPDATE secrets"
+	for name, test := range map[string]struct {
+		form, profile    string
+		elsewhere, guard []string // what entry fail, and that for named namespaces, is sent
+		mutates          bool
+	}{
+		"all profiles":             {"api", "", []string{"UPDATE secrets", "CREATE pods"}, []string{"DELETE secrets", "DELETE pods"}, true},
+		"baseline":                 {"api", "baseline", []string{"CREATE pods"}, []string{"UPDATE secrets", "DELETE secrets", "DELETE pods"}, false},
+		"baseline, as manifests":   {"manifests", "baseline", []string{"CREATE pods"}, []string{"UPDATE secrets", "DELETE secrets", "DELETE pods"}, false},
+		"restricted":               {"api", "restricted", []string{"UPDATE secrets", "CREATE pods"}, []string{"DELETE secrets", "DELETE pods"}, true},
+		"restricted, as manifests": {"manifests", "restricted", []string{"UPDATE secrets", "CREATE pods"}, []string{"DELETE secrets", "DELETE pods"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			args := []string{"--print-config=" + test.form, "--url=https://127.0.0.1:8443", "--own-namespace=portcullis-system", "--profile=" + test.profile}
+			if code := run(t.Context(), args, nil, &stdout, &stderr); code != exitOK {
+				t.Fatalf("exit code %d: %s", code, stderr.String())
+			}
+			validating := validatingConfiguration(t, stdout.String())
+			sent := map[string]rules{"fail": {}, "fail-namespaces": {}}
+			for _, webhook := range validating.Webhooks {
+				entry, _, _ := strings.Cut(webhook.Name, ".")
+				for _, rule := range webhook.Rules {
+					for _, resource := range rule.Resources {
+						for _, operation := range rule.Operations {
+							if sent[entry] != nil {
+								sent[entry][string(operation)+" "+resource] = true
+							}
+						}
+					}
+				}
+				if entry != "fail-namespaces" {
+					continue
+				}
+				if got, want := webhook.NamespaceSelector.MatchExpressions[0].Values, []string{"portcullis-system"}; !slices.Equal(got, want) {
+					t.Errorf("%s is for namespaces %v, want %v", webhook.Name, got, want)
+				}
+			}
+			check := func(entry, other string, want []string) {
+				for _, rule := range want {
+					if !sent[entry][rule] || sent[other][rule] {
+						t.Errorf("%q is in entry %s: %v, in %s: %v; want it only in the former", rule, entry, sent[entry][rule], other, sent[other][rule])
+					}
+				}
+			}
+			check("fail", "fail-namespaces", test.elsewhere)
+			check("fail-namespaces", "fail", test.guard)
+			if got := strings.Contains(stdout.String(), "kind: MutatingWebhookConfiguration"); got != test.mutates {
+				t.Errorf("a mutating configuration is printed: %v, want %v", got, test.mutates)
+			}
+		})
+	}
+}
+
+// validatingConfiguration reads the one among the printed documents, strictly.
+func validatingConfiguration(t *testing.T, printed string) *admissionregistrationv1.ValidatingWebhookConfiguration {
+	t.Helper()
+	for document := range strings.SplitSeq(printed, "---\n") {
+		if strings.Contains(document, "kind: ValidatingWebhookConfiguration") {
+			configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
+			if err := yaml.UnmarshalStrict([]byte(document), configuration); err != nil {
+				t.Fatal(err)
+			}
+			return configuration
+		}
+	}
+	t.Fatalf("no validating configuration is printed:\n%s", printed)
+	return nil
+}
+
 func TestThePrintedConfigurationHoldsTheSecretPath(t *testing.T) {
 	file, secret := filepath.Join(t.TempDir(), "secret"), strings.Repeat("s", 40)
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {

@@ -6,12 +6,14 @@ import (
 	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // entry is one webhook of a configuration.
 type entry struct {
 	name          string
 	rules         []admissionregistrationv1.RuleWithOperations
+	namespaces    *metav1.LabelSelector
 	conditions    []admissionregistrationv1.MatchCondition
 	failurePolicy admissionregistrationv1.FailurePolicyType
 	recovers      bool
@@ -59,25 +61,34 @@ const noSubresource = "(!has(request.subResource) || request.subResource == '')"
 //
 //   - the API server's own, by which it reconciles roles, priority levels and API
 //     services before it is ready. It must not need a webhook that needs it;
-//   - the garbage collector's and the namespace controller's, where they delete, or
-//     take the last finalizers off what is being deleted, changing nothing else;
+//   - the garbage collector's (that of pods, too) and the namespace controller's, where
+//     they delete, or take the last finalizers off what is being deleted, changing nothing
+//     else;
+//   - a node's, where it removes a pod whose deletion somebody else has begun: that is
+//     what was judged, and its containers have stopped;
 //   - a node's mirror pods: static pods run whether the API server shows them or not,
 //     so a denial would only hide them. The audit judges them.
-var Exemptions = []string{apiServer.name, finishesDeletion.name, mirrorPod.name}
+var Exemptions = []string{apiServer.name, finishesDeletion.name, nodeFinishesDeletion.name, mirrorPod.name}
 
 var apiServer = condition{"api-server",
 	"request.userInfo.username == 'system:apiserver' && 'system:masters' in request.userInfo.groups"}
 
 var finishesDeletion = condition{"finishes-deletion",
-	"request.userInfo.username in " + list(controllers+"generic-garbage-collector", controllers+"namespace-controller", controllerManager) +
+	"request.userInfo.username in " + list(controllers+"generic-garbage-collector", controllers+"pod-garbage-collector", controllers+"namespace-controller", controllerManager) +
 		" && (request.operation == 'DELETE' || request.operation == 'UPDATE' && has(oldObject.metadata.deletionTimestamp)" +
 		" && (has(object.metadata.labels) ? object.metadata.labels : {}) == (has(oldObject.metadata.labels) ? oldObject.metadata.labels : {})" +
 		" && (request.resource.group == '' && request.resource.resource == 'namespaces'" +
 		" || (has(object.spec) ? object.spec : {}) == (has(oldObject.spec) ? oldObject.spec : {})))"}
 
+// byNode holds for requests of kubelets.
+const byNode = "request.userInfo.username.startsWith('system:node:') && 'system:nodes' in request.userInfo.groups"
+
+var nodeFinishesDeletion = condition{"node-finishes-deletion",
+	byNode + " && request.resource.group == '' && request.resource.resource == 'pods' && " + noSubresource +
+		" && request.operation == 'DELETE' && has(oldObject.metadata.deletionTimestamp)"}
+
 var mirrorPod = condition{"mirror-pod",
-	"request.userInfo.username.startsWith('system:node:') && 'system:nodes' in request.userInfo.groups" +
-		" && request.resource.group == '' && request.resource.resource == 'pods' && " + noSubresource +
+	byNode + " && request.resource.group == '' && request.resource.resource == 'pods' && " + noSubresource +
 		" && (request.operation == 'CREATE' && has(object.metadata.annotations) && 'kubernetes.io/config.mirror' in object.metadata.annotations" +
 		" || request.operation == 'DELETE' && has(oldObject.metadata.annotations) && 'kubernetes.io/config.mirror' in oldObject.metadata.annotations)"}
 
@@ -91,13 +102,14 @@ var heartbeats = condition{"heartbeat",
 // recoveryResources are what the recovery conditions speak of.
 var recoveryResources = []resource{
 	{"", "nodes"}, {"", "nodes/status"}, {"", "pods"}, {"", "pods/binding"}, {"", "pods/status"}, {"", "bindings"},
-	{"", "serviceaccounts/token"}, {"", "endpoints"}, {"apps", "replicasets"}, {"apps", "replicasets/status"}, {"discovery.k8s.io", "endpointslices"},
+	{"", "serviceaccounts/token"}, {"", "configmaps"}, {"", "endpoints"}, {"apps", "replicasets"}, {"apps", "replicasets/status"}, {"discovery.k8s.io", "endpointslices"},
 }
 
 // conditions are the requests that recovery needs, each by who sends it and on what:
 //
 //   - the webhook's own pods, replica sets and endpoints, by the controllers that
-//     derive them from the Deployment and the Service, which are judged;
+//     derive them from the Deployment and the Service, which are judged, or that move
+//     pods off lost nodes; and the ConfigMap by which its pods trust the API server;
 //   - pods of node-critical DaemonSets, by the DaemonSet controller;
 //   - what a node does to run both: its own Node, their status, their tokens.
 func (r Recovery) conditions() []condition {
@@ -107,8 +119,9 @@ func (r Recovery) conditions() []condition {
 			fmt.Sprintf("has(request.namespace) && request.namespace == %s && request.userInfo.username in %s && request.resource.resource in %s",
 				quote(r.Namespace),
 				list(controllers+"deployment-controller", controllers+"replicaset-controller", controllers+"endpoint-controller",
-					controllers+"endpointslice-controller", controllerManager, scheduler),
-				list("pods", "bindings", "replicasets", "endpoints", "endpointslices"))})
+					controllers+"endpointslice-controller", controllers+"node-controller", controllers+"root-ca-cert-publisher",
+					controllerManager, scheduler),
+				list("pods", "bindings", "configmaps", "replicasets", "endpoints", "endpointslices"))})
 	}
 	if len(r.NodeNamespaces) > 0 {
 		conditions = append(conditions, condition{"node-critical-pod",
@@ -126,8 +139,7 @@ func (r Recovery) conditions() []condition {
 	}
 	slices.Sort(namespaces)
 	return append(conditions,
-		condition{"node-agent", fmt.Sprintf("request.userInfo.username.startsWith('system:node:') && 'system:nodes' in request.userInfo.groups"+
-			" && request.resource.group == '' && (request.resource.resource == 'nodes' && has(request.name) && request.userInfo.username == 'system:node:' + request.name"+
+		condition{"node-agent", fmt.Sprintf(byNode+" && request.resource.group == '' && (request.resource.resource == 'nodes' && has(request.name) && request.userInfo.username == 'system:node:' + request.name"+
 			" || has(request.namespace) && request.namespace in %s && has(request.subResource)"+
 			" && (request.resource.resource == 'pods' && request.subResource == 'status'"+
 			" || request.resource.resource == 'serviceaccounts' && request.subResource == 'token'))", list(slices.Compact(namespaces)...))},
@@ -138,48 +150,59 @@ func (r Recovery) conditions() []condition {
 
 // entries are those that have rules.
 func (s ruleSet) entries(door string, recovery Recovery) []entry {
-	exempt := []admissionregistrationv1.MatchCondition{apiServer.isNot(), finishesDeletion.isNot()}
-	recovering := s.recovering()
-	conditions := recovery.conditions()
-	if len(recovering) == 0 {
-		conditions = nil
-	}
 	var entries []entry
-	add := func(name string, matched []interest, policy admissionregistrationv1.FailurePolicyType, more ...admissionregistrationv1.MatchCondition) {
-		if len(matched) == 0 {
-			return
+	for n, p := range s {
+		add := func(kind string, policy admissionregistrationv1.FailurePolicyType, matched []interest, more ...admissionregistrationv1.MatchCondition) {
+			if len(matched) > 0 {
+				made := p.entry(matched, more)
+				made.name = kind + suffix(n) + "." + door + ".portcullis.dev"
+				made.failurePolicy, made.recovers = policy, kind == "recover"
+				entries = append(entries, made)
+			}
 		}
-		own := slices.Clone(exempt)
-		if covering(matched, resource{"", "pods"}) {
-			own = append(own, mirrorPod.isNot())
+		recovering, conditions := p.recovering(), recovery.conditions()
+		if len(recovering) == 0 || len(conditions) == 0 {
+			recovering, conditions = nil, nil
 		}
-		if slices.ContainsFunc(matched, func(i interest) bool { return i.wild() }) {
-			own = append(own, heartbeats.isNot())
-		}
-		entries = append(entries, entry{
-			name:          name + "." + door + ".portcullis.dev",
-			rules:         rules(matched),
-			conditions:    append(own, more...),
-			failurePolicy: policy,
-			recovers:      name == "recover",
-		})
+		add("fail", admissionregistrationv1.Fail, p.fail, none(conditions)...)
+		add("recover", admissionregistrationv1.Ignore, recovering, anyOf("recovery", conditions).is())
+		add("ignore", admissionregistrationv1.Ignore, p.ignore, s.remainder(p)...)
 	}
-	var not []admissionregistrationv1.MatchCondition
-	for _, condition := range conditions {
-		not = append(not, condition.isNot())
-	}
-	add("fail", s.fail, admissionregistrationv1.Fail, not...)
-	if len(conditions) > 0 {
-		add("recover", recovering, admissionregistrationv1.Ignore, anyOf("recovery", conditions).is())
-	}
-	add("ignore", s.ignore, admissionregistrationv1.Ignore, s.remainder()...)
 	return entries
 }
 
+// suffix tells the entries for named namespaces apart from those for all, which come first.
+func suffix(n int) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return "-namespaces"
+	}
+	return fmt.Sprintf("-namespaces-%d", n)
+}
+
+// entry matches interests, less what is exempt.
+func (p part) entry(matched []interest, more []admissionregistrationv1.MatchCondition) entry {
+	conditions := []admissionregistrationv1.MatchCondition{apiServer.isNot(), finishesDeletion.isNot()}
+	if covering(matched, resource{"", "pods"}) {
+		conditions = append(conditions, nodeFinishesDeletion.isNot(), mirrorPod.isNot())
+	}
+	if slices.ContainsFunc(matched, func(i interest) bool { return i.wild() }) {
+		conditions = append(conditions, heartbeats.isNot())
+	}
+	scope := admissionregistrationv1.AllScopes
+	if p.namespaces != nil {
+		// No selector of namespaces leaves cluster-scoped objects out.
+		scope = admissionregistrationv1.NamespacedScope
+	}
+	return entry{rules: rules(matched, scope), namespaces: p.selector(), conditions: append(conditions, more...)}
+}
+
 // recovering are the rules of entry fail that recovery could need.
-func (s ruleSet) recovering() []interest {
+func (p part) recovering() []interest {
 	var recovering []interest
-	for _, i := range s.fail {
+	for _, i := range p.fail {
 		if slices.ContainsFunc(recoveryResources, func(r resource) bool { return i.covers(r) }) {
 			recovering = append(recovering, i)
 		}
@@ -187,15 +210,19 @@ func (s ruleSet) recovering() []interest {
 	return recovering
 }
 
-// remainder keeps a wildcard of entry ignore from matching what entry fail does.
-func (s ruleSet) remainder() []admissionregistrationv1.MatchCondition {
+// remainder keeps an entry ignore from matching what an entry fail does: by a wildcard,
+// or everywhere though it is closed in some namespaces.
+func (s ruleSet) remainder(ignoring part) []admissionregistrationv1.MatchCondition {
+	if ignoring.namespaces != nil {
+		return nil // what is closed was taken out by name
+	}
 	var alternatives []condition
-	for _, failing := range s.fail {
-		overlaps := func(i interest) bool {
-			return i.operation == failing.operation && i.wild() && i.overlaps(failing.resource)
-		}
-		if slices.ContainsFunc(s.ignore, overlaps) {
-			alternatives = append(alternatives, failing.matches())
+	for _, p := range s {
+		for _, failing := range p.fail {
+			overlaps := func(i interest) bool { return i.operation == failing.operation && i.overlaps(failing.resource) }
+			if slices.ContainsFunc(ignoring.ignore, overlaps) {
+				alternatives = append(alternatives, failing.matches(p.namespaces))
+			}
 		}
 	}
 	if len(alternatives) == 0 {
@@ -216,8 +243,8 @@ func (r resource) overlaps(o resource) bool {
 	return meet(r.group, o.group) && meet(name, otherName) && meet(sub, otherSub)
 }
 
-// matches is the rule as an expression.
-func (i interest) matches() condition {
+// matches is the rule as an expression, in the given namespaces only unless they are nil.
+func (i interest) matches(namespaces []string) condition {
 	name, sub, _ := strings.Cut(i.name, "/")
 	terms := []string{"request.operation == " + quote(i.operation)}
 	if i.group != "*" {
@@ -233,7 +260,18 @@ func (i interest) matches() condition {
 	default:
 		terms = append(terms, "has(request.subResource) && request.subResource == "+quote(sub))
 	}
+	if namespaces != nil {
+		terms = append(terms, "has(request.namespace) && request.namespace in "+list(namespaces...))
+	}
 	return condition{expression: strings.Join(terms, " && ")}
+}
+
+func none(conditions []condition) []admissionregistrationv1.MatchCondition {
+	var not []admissionregistrationv1.MatchCondition
+	for _, condition := range conditions {
+		not = append(not, condition.isNot())
+	}
+	return not
 }
 
 func anyOf(name string, conditions []condition) condition {

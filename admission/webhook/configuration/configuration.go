@@ -14,9 +14,15 @@
 //     all others while the webhook answers;
 //   - ignore: what only other policies match, with failurePolicy Ignore.
 //
-// No selector exempts a namespace: whoever may label or choose a namespace would
-// choose the rules. Three kinds of requests reach no entry, told by who sends them
-// (see [Exemptions]).
+// What policies match in named namespaces only has entries of its own, one of each kind
+// for every distinct set of names: fail-namespaces, recover-namespaces,
+// ignore-namespaces, then fail-namespaces-2 and so on. They select the namespaces by name,
+// through a label that the API server itself sets and nobody can change
+// (kubernetes.io/metadata.name). So the rest of the cluster is neither sent nor held up.
+//
+// No selector exempts a namespace from the policies that are for it: whoever may label or
+// choose a namespace would choose the rules. A few kinds of requests reach no entry, told
+// by who sends them (see [Exemptions]).
 package configuration
 
 import (
@@ -165,6 +171,7 @@ func (o *Options) validating(entries []entry) *admissionregistrationv1.Validatin
 			Name:                    entry.name,
 			ClientConfig:            o.client(validatePath),
 			Rules:                   entry.rules,
+			NamespaceSelector:       entry.namespaces,
 			FailurePolicy:           &entry.failurePolicy,
 			MatchPolicy:             new(admissionregistrationv1.Equivalent),
 			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
@@ -186,13 +193,14 @@ func (o *Options) mutating(entries []entry) *admissionregistrationv1.MutatingWeb
 	}
 	for _, entry := range entries {
 		configuration.Webhooks = append(configuration.Webhooks, admissionregistrationv1.MutatingWebhook{
-			Name:           entry.name,
-			ClientConfig:   o.client(mutatePath),
-			Rules:          entry.rules,
-			FailurePolicy:  &entry.failurePolicy,
-			MatchPolicy:    new(admissionregistrationv1.Equivalent),
-			SideEffects:    new(admissionregistrationv1.SideEffectClassNone),
-			TimeoutSeconds: o.timeout(entry),
+			Name:              entry.name,
+			ClientConfig:      o.client(mutatePath),
+			Rules:             entry.rules,
+			NamespaceSelector: entry.namespaces,
+			FailurePolicy:     &entry.failurePolicy,
+			MatchPolicy:       new(admissionregistrationv1.Equivalent),
+			SideEffects:       new(admissionregistrationv1.SideEffectClassNone),
+			TimeoutSeconds:    o.timeout(entry),
 			// A sidecar that a later webhook adds is patched, too.
 			ReinvocationPolicy:      new(admissionregistrationv1.IfNeededReinvocationPolicy),
 			AdmissionReviewVersions: []string{"v1"},

@@ -12,12 +12,14 @@ import (
 	"github.com/google/cel-go/cel"
 	"github.com/portcullis-dev/portcullis/policies"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // interests are a little of everything: closed and open, subresources, deletes and
-// connects, an equivalent group, and what is never delivered.
+// connects, an equivalent group, named namespaces, and what is never delivered.
 var interests = []policies.Interest{
 	{Resource: "pods", Operation: "CREATE", Validates: true, Mutates: true, FailClosed: true},
 	{Resource: "pods", Operation: "UPDATE", Validates: true, FailClosed: true},
@@ -35,7 +37,18 @@ var interests = []policies.Interest{
 	{Group: "networking.k8s.io", Resource: "ingresses", Operation: "UPDATE", Validates: true},
 	{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Operation: "DELETE", Validates: true, FailClosed: true},
 	{Group: "authentication.k8s.io", Resource: "tokenreviews", Operation: "CREATE", Validates: true, FailClosed: true},
+	{Resource: "pods", Operation: "DELETE", Validates: true, FailClosed: true, Namespaces: own},
+	{Resource: "pods/eviction", Operation: "CREATE", Validates: true, FailClosed: true, Namespaces: own},
+	{Resource: "secrets", Operation: "UPDATE", Validates: true, FailClosed: true, Namespaces: own},
+	{Resource: "serviceaccounts", Operation: "UPDATE", Validates: true, Namespaces: own},
+	{Group: "discovery.k8s.io", Resource: "endpointslices", Operation: "UPDATE", Validates: true, FailClosed: true, Namespaces: own},
+	{Resource: "configmaps", Operation: "UPDATE", Validates: true, FailClosed: true, Namespaces: own},
+	{Resource: "configmaps", Operation: "UPDATE", Validates: true},
+	{Resource: "services", Operation: "UPDATE", Validates: true, FailClosed: true, Namespaces: []string{"portcullis", "vault"}},
 }
+
+// own is the namespace that the webhook of inCluster runs in.
+var own = []string{"portcullis"}
 
 var inCluster = Options{
 	Service:  &Service{Namespace: "portcullis", Name: "portcullis-webhook"},
@@ -99,6 +112,10 @@ func TestRequestsReachOneEntry(t *testing.T) {
 		return map[string]any{"metadata": map[string]any{"deletionTimestamp": "2026-01-01T00:00:00Z", "labels": labels}, "spec": spec}
 	}
 	web := map[string]any{"app": "web"}
+	node := func(r request) request {
+		r.operation, r.resource, r.user, r.groups = "DELETE", "pods", "system:node:a", []string{"system:nodes"}
+		return r
+	}
 	for name, test := range map[string]struct {
 		request request
 		want    string // the entry, "" for none
@@ -136,6 +153,27 @@ func TestRequestsReachOneEntry(t *testing.T) {
 		"an event":                                       {request{resource: "events", namespace: "web", user: "system:node:a"}, ""},
 		"a node's status":                                {request{operation: "UPDATE", resource: "nodes", sub: "status", name: "a", user: "system:node:a"}, ""},
 		"a pod's status":                                 {request{operation: "UPDATE", resource: "pods", sub: "status", namespace: "web", user: "system:node:a"}, ""},
+		"a user's Secret where nobody asks for it":       {request{operation: "UPDATE", resource: "secrets", namespace: "web", user: "alice"}, ""},
+		"a user's Secret where it matters":               {request{operation: "UPDATE", resource: "secrets", namespace: "portcullis", user: "alice"}, "fail-namespaces"},
+		"a user's deleted pod where nobody asks for it":  {request{operation: "DELETE", resource: "pods", namespace: "web", user: "alice", old: annotated()}, ""},
+		"a user's deleted pod where it matters":          {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: "alice", old: dying(web, nil)}, "fail-namespaces"},
+		"a user's eviction where it matters":             {request{resource: "pods", sub: "eviction", namespace: "portcullis", user: "alice"}, "fail-namespaces"},
+		"a ConfigMap, closed where it matters":           {request{operation: "UPDATE", resource: "configmaps", namespace: "portcullis", user: "alice"}, "fail-namespaces"},
+		"a ConfigMap, open in other places":              {request{operation: "UPDATE", resource: "configmaps", namespace: "web", user: "alice"}, "ignore"},
+		"what only warns where it matters":               {request{operation: "UPDATE", resource: "serviceaccounts", namespace: "portcullis", user: "alice"}, "ignore-namespaces"},
+		"what only warns where nobody asks for it":       {request{operation: "UPDATE", resource: "serviceaccounts", namespace: "web", user: "alice"}, ""},
+		"a second set of namespaces":                     {request{operation: "UPDATE", resource: "services", namespace: "vault", user: "alice"}, "fail-namespaces-2"},
+		"the namespace of both sets":                     {request{operation: "UPDATE", resource: "services", namespace: "portcullis", user: "alice"}, "fail-namespaces-2"},
+		"a node removing the webhook's deleted pod":      {node(request{namespace: "portcullis", old: dying(web, nil)}), ""},
+		"a node deleting the webhook's living pod":       {node(request{namespace: "portcullis", old: annotated()}), "fail-namespaces"},
+		"the garbage collector's pod":                    {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: kubeSystem + "generic-garbage-collector", old: annotated()}, ""},
+		"the pod garbage collector's pod":                {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: kubeSystem + "pod-garbage-collector", old: annotated()}, ""},
+		"the namespace controller's pod":                 {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: kubeSystem + "namespace-controller", old: annotated()}, ""},
+		"the webhook's pod deleted by its replica set":   {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: kubeSystem + "replicaset-controller", old: annotated()}, "recover-namespaces"},
+		"the webhook's pod on a lost node":               {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: kubeSystem + "node-controller", old: annotated()}, "recover-namespaces"},
+		"the webhook's pod preempted":                    {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: "system:kube-scheduler", old: annotated()}, "recover-namespaces"},
+		"the webhook's endpoints":                        {request{operation: "UPDATE", group: "discovery.k8s.io", resource: "endpointslices", namespace: "portcullis", user: kubeSystem + "endpointslice-controller"}, "recover-namespaces"},
+		"the authority that the webhook's pods trust":    {request{operation: "UPDATE", resource: "configmaps", namespace: "portcullis", user: kubeSystem + "root-ca-cert-publisher"}, "recover-namespaces"},
 		"a webhook configuration, never delivered by it": {request{operation: "DELETE", group: "admissionregistration.k8s.io", resource: "validatingwebhookconfigurations", user: "alice"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,6 +261,72 @@ func matchesName(pattern, name string) bool {
 	return (patternName == "*" || patternName == resource) && (patternSub == "*" || patternSub == sub)
 }
 
+func TestNamedNamespacesStayDisjoint(t *testing.T) {
+	var all []policies.Interest
+	for _, resource := range []string{"secrets", "configmaps", "*"} {
+		for _, namespaces := range [][]string{nil, {"a"}, {"b"}, {"a", "b"}} {
+			for _, failClosed := range []bool{true, false} {
+				all = append(all, policies.Interest{Resource: resource, Operation: "UPDATE", Validates: true, FailClosed: failClosed, Namespaces: namespaces})
+			}
+		}
+	}
+	for i := range all {
+		for j := range all {
+			for k := range all {
+				chosen := []policies.Interest{all[i], all[j], all[k]}
+				configurations, err := Compute(chosen, inCluster)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, namespace := range []string{"", "a", "b", "c"} {
+					request := request{operation: "UPDATE", resource: "secrets", namespace: namespace, user: "alice"}
+					got := reached(t, configurations.Validating, request)
+					if want := expectedIn(chosen, namespace); len(got) > 1 || kind(got) != want {
+						t.Fatalf("with %+v, Secrets of namespace %q reach %v, want %q", chosen, namespace, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// kind is "fail" of "fail-namespaces-2.validate.portcullis.dev", "" of none.
+func kind(entries []string) string {
+	kind, _, _ := strings.Cut(strings.Join(entries, " "), ".")
+	kind, _, _ = strings.Cut(kind, "-")
+	return kind
+}
+
+// expectedIn is where Secrets of a namespace belong. A wildcard is for all namespaces.
+func expectedIn(interests []policies.Interest, namespace string) string {
+	belongs := ""
+	for _, i := range interests {
+		wild, named := i.Resource == "*", i.Namespaces == nil || slices.Contains(i.Namespaces, namespace)
+		switch {
+		case !wild && (i.Resource != "secrets" || !named):
+		case i.FailClosed:
+			return "fail"
+		default:
+			belongs = "ignore"
+		}
+	}
+	return belongs
+}
+
+// To policies a Namespace object is in its own namespace, to rules it is cluster-scoped.
+func TestNamespaceObjectsAreDeliveredWhateverTheirName(t *testing.T) {
+	configurations, err := Compute([]policies.Interest{{Resource: "namespaces", Operation: "UPDATE", Validates: true, FailClosed: true, Namespaces: own}}, inCluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sub := range []string{"", "finalize", "status"} {
+		got := reached(t, configurations.Validating, request{operation: "UPDATE", resource: "namespaces", sub: sub, namespace: "portcullis", name: "portcullis", user: "alice"})
+		if want := []string{"fail.validate.portcullis.dev"}; !slices.Equal(got, want) {
+			t.Errorf("an update of namespaces/%s reaches %v, want %v", sub, got, want)
+		}
+	}
+}
+
 func TestBypass9_RulesForPodsBringTheirSubresources(t *testing.T) {
 	configurations, err := Compute([]policies.Interest{{Resource: "pods", Operation: "UPDATE", Validates: true, FailClosed: true}}, inCluster)
 	if err != nil {
@@ -254,15 +358,36 @@ func TestBypass37_NoSelectorExemptsANamespaceOrObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, webhook := range configurations.Validating.Webhooks {
-		if webhook.NamespaceSelector != nil || webhook.ObjectSelector != nil {
-			t.Errorf("%s has selectors %v and %v, want none", webhook.Name, webhook.NamespaceSelector, webhook.ObjectSelector)
+	var named int
+	check := func(name string, namespaces, objects *metav1.LabelSelector, rules []admissionregistrationv1.RuleWithOperations) {
+		if objects != nil {
+			t.Errorf("%s selects objects by %v, want none left out", name, objects)
+		}
+		if !strings.Contains(name, "-namespaces") {
+			if namespaces != nil {
+				t.Errorf("%s selects namespaces by %v, want none left out", name, namespaces)
+			}
+			return
+		}
+		named++
+		if namespaces == nil || len(namespaces.MatchLabels) > 0 || len(namespaces.MatchExpressions) != 1 ||
+			namespaces.MatchExpressions[0].Key != "kubernetes.io/metadata.name" || namespaces.MatchExpressions[0].Operator != metav1.LabelSelectorOpIn {
+			t.Errorf("%s selects namespaces by %v, want only their names", name, namespaces)
+		}
+		for _, rule := range rules {
+			if *rule.Scope != admissionregistrationv1.NamespacedScope {
+				t.Errorf("%s is for %v of scope %s, want what is in namespaces", name, rule.Resources, *rule.Scope)
+			}
 		}
 	}
+	for _, webhook := range configurations.Validating.Webhooks {
+		check(webhook.Name, webhook.NamespaceSelector, webhook.ObjectSelector, webhook.Rules)
+	}
 	for _, webhook := range configurations.Mutating.Webhooks {
-		if webhook.NamespaceSelector != nil || webhook.ObjectSelector != nil {
-			t.Errorf("%s has selectors %v and %v, want none", webhook.Name, webhook.NamespaceSelector, webhook.ObjectSelector)
-		}
+		check(webhook.Name, webhook.NamespaceSelector, webhook.ObjectSelector, webhook.Rules)
+	}
+	if want := 4; named != want {
+		t.Errorf("%d entries are for named namespaces, want %d: two that fail, one to recover, one that ignores", named, want)
 	}
 }
 
@@ -367,7 +492,7 @@ func reached(t *testing.T, configuration *admissionregistrationv1.ValidatingWebh
 	}
 	var names []string
 	for _, webhook := range configuration.Webhooks {
-		if !slices.ContainsFunc(webhook.Rules, func(rule admissionregistrationv1.RuleWithOperations) bool { return matchesRule(rule, r) }) {
+		if !selects(t, webhook.NamespaceSelector, r) || !slices.ContainsFunc(webhook.Rules, func(rule admissionregistrationv1.RuleWithOperations) bool { return matchesRule(rule, r) }) {
 			continue
 		}
 		holds := true
@@ -381,6 +506,20 @@ func reached(t *testing.T, configuration *admissionregistrationv1.ValidatingWebh
 	return names
 }
 
+// selects follows k8s.io/apiserver/pkg/admission/plugin/webhook/predicates/namespace, with
+// the one label that every namespace has.
+func selects(t *testing.T, selector *metav1.LabelSelector, r request) bool {
+	t.Helper()
+	if selector == nil || r.namespace == "" && r.resource != "namespaces" {
+		return true
+	}
+	parsed, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed.Matches(labels.Set{"kubernetes.io/metadata.name": r.namespace})
+}
+
 // matchesRule follows k8s.io/apiserver/pkg/admission/plugin/webhook/predicates/rules.
 func matchesRule(rule admissionregistrationv1.RuleWithOperations, r request) bool {
 	wild := func(items []string, item string) bool {
@@ -389,6 +528,9 @@ func matchesRule(rule admissionregistrationv1.RuleWithOperations, r request) boo
 	name := r.resource
 	if r.sub != "" {
 		name += "/" + r.sub
+	}
+	if *rule.Scope == admissionregistrationv1.NamespacedScope && (r.namespace == "" || r.group == "" && r.resource == "namespaces") {
+		return false
 	}
 	return slices.Contains(rule.Operations, admissionregistrationv1.OperationType(r.operation)) && wild(rule.APIGroups, r.group) &&
 		slices.ContainsFunc(rule.Resources, func(pattern string) bool { return matchesName(pattern, name) })

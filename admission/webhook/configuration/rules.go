@@ -70,37 +70,56 @@ type interest struct {
 	operation string
 }
 
-// ruleSet is what the entries of one configuration match. No resource and operation is
-// in both, and what overlaps by a wildcard the conditions tell apart.
-type ruleSet struct{ fail, ignore []interest }
+// ruleSet is what the entries of one configuration match: first what is matched in every
+// namespace and outside of them, then a part for each distinct set of namespaces. No
+// request is in two parts, or twice in one; what overlaps by a wildcard, or is closed only
+// in some namespaces, the conditions tell apart.
+type ruleSet []part
+
+// part is what is matched in the same namespaces, all of them for nil.
+type part struct {
+	namespaces   []string
+	fail, ignore []interest
+}
 
 var operations = []string{"CREATE", "UPDATE", "DELETE", "CONNECT"}
 
+// reach is where an interest holds: where any policy wants it, and where one that fails
+// closed does.
+type reach struct{ any, closed scope }
+
 // split sorts the interests of one door into what fails closed and what does not.
 func split(interests []policies.Interest, wanted func(policies.Interest) bool, undelivered [][]resource) (ruleSet, error) {
-	closed := map[interest]bool{}
-	note := func(i interest, failClosed bool) { closed[i] = closed[i] || failClosed }
+	reaches := map[interest]reach{}
+	note := func(i interest, declared policies.Interest) {
+		where, noted := i.scope(declared.Namespaces), reaches[i]
+		noted.any = noted.any.with(where)
+		if declared.FailClosed {
+			noted.closed = noted.closed.with(where)
+		}
+		reaches[i] = noted
+	}
 	for _, declared := range interests {
 		if !wanted(declared) {
 			continue
 		}
 		if !slices.Contains(operations, declared.Operation) || declared.Resource == "" {
-			return ruleSet{}, fmt.Errorf("a policy matches operation %q of resource %q: use one of %s and a resource's plural", declared.Operation, declared.Resource, strings.Join(operations, ", "))
+			return nil, fmt.Errorf("a policy matches operation %q of resource %q: use one of %s and a resource's plural", declared.Operation, declared.Resource, strings.Join(operations, ", "))
 		}
 		i := interest{resource{declared.Group, declared.Resource}, declared.Operation}
 		if original, ok := equivalents[i.resource]; ok {
 			i.resource = original
 		}
 		if delivered(i.resource, undelivered) {
-			note(i, declared.FailClosed)
+			note(i, declared)
 		}
 		if i.operation == "UPDATE" {
 			for _, companion := range companions[i.resource] {
-				note(interest{resource{i.group, companion}, "UPDATE"}, declared.FailClosed)
+				note(interest{resource{i.group, companion}, "UPDATE"}, declared)
 			}
 		}
 	}
-	return sortOut(closed), nil
+	return sortOut(reaches), nil
 }
 
 func delivered(r resource, undelivered [][]resource) bool {
@@ -113,30 +132,45 @@ func delivered(r resource, undelivered [][]resource) bool {
 }
 
 // sortOut leaves out what a wildcard of the same entry, or of the stricter one,
-// covers already.
-func sortOut(closed map[interest]bool) ruleSet {
+// covers already. Wildcards hold everywhere.
+func sortOut(reaches map[interest]reach) ruleSet {
 	covered := func(i interest, failClosed bool) bool {
-		for other, otherClosed := range closed {
+		for other, where := range reaches {
 			if other != i && other.operation == i.operation && other.wild() && other.covers(i.resource) &&
-				(otherClosed || !failClosed) && !(i.covers(other.resource) && compare(i, other) < 0) {
+				(!where.closed.empty() || !failClosed) && !(i.covers(other.resource) && compare(i, other) < 0) {
 				return true
 			}
 		}
 		return false
 	}
-	var set ruleSet
-	for i, failClosed := range closed {
-		switch {
-		case covered(i, failClosed):
-		case failClosed:
-			set.fail = append(set.fail, i)
-		default:
-			set.ignore = append(set.ignore, i)
+	set := ruleSet{{}}
+	for i, where := range reaches {
+		if where.closed.empty() || !covered(i, true) {
+			set.add(where.closed, func(p *part) { p.fail = append(p.fail, i) })
+		}
+		if !covered(i, false) {
+			set.add(where.any.without(where.closed), func(p *part) { p.ignore = append(p.ignore, i) })
 		}
 	}
-	slices.SortFunc(set.fail, compare)
-	slices.SortFunc(set.ignore, compare)
+	for _, p := range set {
+		slices.SortFunc(p.fail, compare)
+		slices.SortFunc(p.ignore, compare)
+	}
+	slices.SortFunc(set, func(a, b part) int { return slices.Compare(a.namespaces, b.namespaces) })
 	return set
+}
+
+// add changes the part of a scope, which is made if there is none yet.
+func (s *ruleSet) add(where scope, change func(*part)) {
+	if where.empty() {
+		return
+	}
+	i := slices.IndexFunc(*s, func(p part) bool { return slices.Equal(p.namespaces, where.names) })
+	if i < 0 {
+		i = len(*s)
+		*s = append(*s, part{namespaces: where.names})
+	}
+	change(&(*s)[i])
 }
 
 func compare(a, b interest) int {
@@ -149,7 +183,7 @@ func compare(a, b interest) int {
 
 // rules groups interests: resources of a group that share their operations stand in
 // one rule. All versions are named, since a version the rules forget is a way in.
-func rules(interests []interest) []admissionregistrationv1.RuleWithOperations {
+func rules(interests []interest, scope admissionregistrationv1.ScopeType) []admissionregistrationv1.RuleWithOperations {
 	byResource := map[resource][]admissionregistrationv1.OperationType{}
 	var resources []resource
 	for _, i := range interests {
@@ -174,7 +208,7 @@ func rules(interests []interest) []admissionregistrationv1.RuleWithOperations {
 				APIGroups:   group,
 				APIVersions: []string{"*"},
 				Resources:   []string{r.name},
-				Scope:       new(admissionregistrationv1.AllScopes),
+				Scope:       &scope,
 			},
 		})
 	}
