@@ -30,22 +30,23 @@ package portcullis.pods.writable_host_paths
 prefixes := {concat("", [trim_suffix(entry, "/"), "/"]) | some entry in input.parameters.allowed}
 
 deny contains finding if {
-	some volume in input.workload.volumes
-	volume.type == "hostPath"
-	not strings.any_prefix_match(concat("", [volume.hostPath, "/"]), prefixes)
-	some [container, mount] in writable[volume.name]
-	path := concat("", [mount, ".readOnly"])
+	"hostPath" in [volume.type | some volume in input.workload.volumes]
+	some container in input.workload.containers
+	some mount in container.mounts
+	not mount.readOnly
+	host_path := exposed[mount.volume]
+	path := concat("", [mount.path, ".readOnly"])
 	finding := {
-		"msg": sprintf("container %q can write to the node's %s", [container, volume.hostPath]),
+		"msg": sprintf("container %q can write to the node's %s", [container.name, host_path]),
 		"path": path,
 		"fix": [{"op": "set", "path": path, "value": true}],
 	}
 }
 
-# writable are the containers that can write to a volume, and their mounts. It is
-# collected once: to look for each volume among all mounts takes the product of both.
-writable[mount.volume] contains [container.name, mount.path] if {
-	some container in input.workload.containers
-	some mount in container.mounts
-	not mount.readOnly
+# exposed are the paths of the node by volume. It is one value, made once: looking for
+# each mount among all volumes would take the product of both.
+exposed := {volume.name: volume.hostPath |
+	some volume in input.workload.volumes
+	volume.type == "hostPath"
+	not strings.any_prefix_match(concat("", [volume.hostPath, "/"]), prefixes)
 }
