@@ -29,8 +29,7 @@ type Explanation struct {
 
 // Explain judges everything that was loaded, as Run does, and says why.
 func (g *Gate) Explain(ctx context.Context, loaded source.Loaded, visit func(Explanation) error) error {
-	mapping := resources{}
-	mapping.learn(loaded.Documents)
+	mapping := g.mapping(loaded.Documents)
 	all := index(loaded.Documents, mapping, g.namespace())
 	for i := range loaded.Documents {
 		explanation, err := g.explain(ctx, &loaded.Documents[i], mapping, facts{all, i, g.Cluster})

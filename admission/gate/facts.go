@@ -166,7 +166,7 @@ type Directory struct {
 // namespace that of objects which do not say.
 func NewDirectory(name string, documents []source.Document, namespace string) *Directory {
 	mapping := resources{}
-	mapping.learn(documents)
+	mapping.learn(documents, nil)
 	return &Directory{name: name, known: index(documents, mapping, orElse(namespace, defaultNamespace))}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/gate/source"
 	"github.com/portcullis-dev/portcullis/admission/patch"
 	"github.com/portcullis-dev/portcullis/policies"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -105,8 +106,7 @@ func (g *Gate) judgeAll(ctx context.Context, documents []source.Document) func(y
 	return func(yield func(Result) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		mapping := resources{}
-		mapping.learn(documents)
+		mapping := g.mapping(documents)
 		all := index(documents, mapping, g.namespace())
 		workers := runtime.GOMAXPROCS(0)
 		// Each waiting slot is a document under way; the slots are in order.
@@ -140,6 +140,17 @@ func (g *Gate) judgeAll(ctx context.Context, documents []source.Document) func(y
 }
 
 func (g *Gate) namespace() string { return orElse(g.Namespace, defaultNamespace) }
+
+// mapping is how the kinds of documents are served.
+func (g *Gate) mapping(documents []source.Document) resources {
+	mapping := resources{}
+	mapping.learn(documents, func(named schema.GroupResource) bool {
+		request := admission.Request{Door: admission.DoorGate, Operation: "CREATE",
+			Resource: metav1.GroupVersionResource{Group: named.Group, Resource: named.Resource}}
+		return g.Engine.Matches(&request)
+	})
+	return mapping
+}
 
 // judge judges one object as the cluster would: patched, then validated. patched is
 // the object after the patch rules, nil where they changed nothing.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission/gate/source"
 	"github.com/portcullis-dev/portcullis/admission/manifest"
+	"github.com/portcullis-dev/portcullis/admission/workload"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -21,8 +22,10 @@ type resource struct {
 type resources map[schema.GroupKind]resource
 
 // learn reads the CustomResourceDefinitions among documents: they say how a kind
-// is called and where its objects lie.
-func (r resources) learn(documents []source.Document) {
+// is called and where its objects lie. What is judged under its usual name keeps
+// that: otherwise a definition that is never applied could take objects out of
+// their policies' sight. judged is nil where nobody judges.
+func (r resources) learn(documents []source.Document, judged func(schema.GroupResource) bool) {
 	for i := range documents {
 		if documents[i].Kind != "CustomResourceDefinition" {
 			continue
@@ -41,9 +44,15 @@ func (r resources) learn(documents []source.Document) {
 			continue // policies judge the definition itself; here it only teaches nothing
 		}
 		kind := schema.GroupKind{Group: definition.Spec.Group, Kind: definition.Spec.Names.Kind}
-		if !builtin(kind) {
-			r[kind] = resource{name: definition.Spec.Names.Plural, namespaced: definition.Spec.Scope != "Cluster"}
+		if builtin(kind) || workload.Carries(kind.Group, kind.Kind) {
+			continue
 		}
+		learned := resource{name: definition.Spec.Names.Plural, namespaced: definition.Spec.Scope != "Cluster"}
+		usual := tabled(kind.WithVersion("")).name
+		if judged != nil && judged(schema.GroupResource{Group: kind.Group, Resource: usual}) {
+			learned.name = usual
+		}
+		r[kind] = learned
 	}
 }
 
