@@ -92,6 +92,8 @@ func decodeFinding(i *instance, effect Effect, term *ast.Term) (Finding, error) 
 	var given ruleFinding
 	if text, ok := term.Value.(ast.String); ok {
 		given.Msg = string(text)
+	} else if read, ok := readFinding(term); ok {
+		given = read
 	} else if err := decodeTerm(term, &given); err != nil {
 		return finding, fmt.Errorf("a finding is not {msg, path, remediation, details, fix}: %w", err)
 	}
@@ -102,13 +104,74 @@ func decodeFinding(i *instance, effect Effect, term *ast.Term) (Finding, error) 
 	if given.Remediation != "" {
 		finding.Remediation = shorten(given.Remediation)
 	}
-	if fits(given.Details) {
+	if given.Details != nil && fits(given.Details) {
 		finding.Details = given.Details
 	}
-	if fits(given.Fix) {
+	if given.Fix != nil && fits(given.Fix) {
 		finding.Fix = given.Fix
 	}
 	return finding, nil
+}
+
+// readFinding reads a finding as nearly all are, without the detour by way of JSON;
+// false for any other, which decodeTerm then reads or says what is wrong with.
+func readFinding(term *ast.Term) (f ruleFinding, ok bool) {
+	object, ok := term.Value.(ast.Object)
+	if !ok {
+		return f, false
+	}
+	object.Foreach(func(key, value *ast.Term) {
+		name, _ := key.Value.(ast.String)
+		text, isText := value.Value.(ast.String)
+		switch {
+		case name == "msg" && isText:
+			f.Msg = string(text)
+		case name == "path" && isText:
+			f.Path = string(text)
+		case name == "remediation" && isText:
+			f.Remediation = string(text)
+		case name == "fix":
+			var fits bool
+			f.Fix, fits = readFix(value)
+			ok = ok && fits
+		default:
+			ok = false
+		}
+	})
+	return f, ok
+}
+
+func readFix(term *ast.Term) ([]Change, bool) {
+	list, ok := term.Value.(*ast.Array)
+	if !ok {
+		return nil, false
+	}
+	changes := make([]Change, 0, list.Len())
+	for i := range list.Len() {
+		object, isObject := list.Elem(i).Value.(ast.Object)
+		if !isObject {
+			return nil, false
+		}
+		var change Change
+		object.Foreach(func(key, value *ast.Term) {
+			name, _ := key.Value.(ast.String)
+			text, isText := value.Value.(ast.String)
+			switch {
+			case name == "op" && isText:
+				change.Op = string(text)
+			case name == "path" && isText:
+				change.Path = string(text)
+			case name == "value":
+				var err error
+				change.Value, err = ast.JSON(value.Value)
+				ok = ok && err == nil
+			default:
+				ok = false
+			}
+		})
+		changes = append(changes, change)
+	}
+	return changes, ok
 }
 
 // fits says whether a part of a finding is small enough to be kept.
