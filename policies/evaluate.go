@@ -124,6 +124,9 @@ type judgement struct {
 	clock   time.Time // for exceptions
 	phase   Phase
 	result  Result
+	// exhausted are policies that took more time than they had. They have their fault,
+	// and shall not cost the other workloads of the object their time too.
+	exhausted []*instance
 	// shape is the request as guards and the memo read it, without its options.
 	shape requestShape
 	// recording is what to remember of the workload at hand, nil for nothing.
@@ -306,6 +309,7 @@ func (j *judgement) narrow(p *plan, w *workload.Workload, known bool) (*plan, er
 	for _, i := range p.instances {
 		switch {
 		case known && i.memo:
+		case slices.Contains(j.exhausted, i.instance):
 		// What is deleted has no workload to look into, and is judged all the same.
 		case i.policy.Subject.Workload != "" && w == nil && len(j.request.Object) > 0:
 		case w != nil && len(w.Unresolved) > 0 && j.unresolved(i, w):
@@ -441,7 +445,11 @@ func (j *judgement) oneByOne(ctx context.Context, p *plan, w *workload.Workload,
 		result, err := j.engine.run(share, alone, in)
 		cancel()
 		if err != nil {
-			j.fault(i.instance, faultKind(err), err.Error())
+			kind := faultKind(err)
+			if kind == FaultDeadline {
+				j.exhausted = append(j.exhausted, i.instance)
+			}
+			j.fault(i.instance, kind, err.Error())
 			continue
 		}
 		j.collect(alone.instances[0], w, result)
