@@ -86,7 +86,8 @@ func compileErrors(errs ast.Errors) error {
 		if strings.Contains(err.Message, "undefined ref: input") {
 			hint = " (docs/policies.md and policies/input.schema.json say what input holds)"
 		}
-		problems = append(problems, fmt.Errorf("%w%s", err, hint))
+		// OPA indents with tabs, which a terminal-safe printer would show as \t.
+		problems = append(problems, errors.New(strings.ReplaceAll(err.Error(), "\t", "    ")+hint))
 	}
 	return errors.Join(problems...)
 }

@@ -221,6 +221,10 @@ func (p *Policy) checkMetadata() error {
 	return errors.Join(problems...)
 }
 
+// parametersURL names the schema in messages. A relative name would be resolved
+// against the working directory and show it.
+const parametersURL = "urn:portcullis:parameters"
+
 // compileSchema closes the parameter schema to unknown names and compiles it.
 func (p *Policy) compileSchema() error {
 	if p.Parameters == nil {
@@ -244,10 +248,10 @@ func (p *Policy) compileSchema() error {
 	}
 	compiler := jsonschema.NewCompiler()
 	compiler.UseLoader(jsonschema.SchemeURLLoader{}) // no scheme: a schema refers to nothing outside
-	if err := compiler.AddResource("parameters.json", document); err != nil {
+	if err := compiler.AddResource(parametersURL, document); err != nil {
 		return err
 	}
-	p.schema, err = compiler.Compile("parameters.json")
+	p.schema, err = compiler.Compile(parametersURL)
 	return err
 }
 

@@ -89,13 +89,6 @@ func (r *recorder) Problem(problem Problem) error {
 	return nil
 }
 func (r *recorder) Finish(summary Summary) error { r.summary = summary; return nil }
-func (r *recorder) outcome(t *testing.T, n int) Outcome {
-	t.Helper()
-	if n >= len(r.results) {
-		t.Fatalf("got %d results, want more than %d", len(r.results), n)
-	}
-	return r.results[n].Outcome
-}
 
 // judge runs the gate over manifests.
 func judge(t *testing.T, g *Gate, manifests string) (*recorder, ExitCode) {

@@ -139,7 +139,7 @@ func (p *program) showReasons(e *gate.Explanation) error {
 		fmt.Fprintf(&b, "\n  undecided %s: %s\n", output.Plain(open.Policy), output.Plain(open.Reason))
 	}
 	if len(e.Findings)+len(e.Faults)+len(e.Undecided) == 0 {
-		fmt.Fprintf(&b, "  %d policies were evaluated, none objects\n", e.Matched)
+		fmt.Fprintf(&b, "  %s evaluated, none objects\n", countPolicies(e.Matched))
 	}
 	_, err := fmt.Fprintln(p.stdout, b.String())
 	return err

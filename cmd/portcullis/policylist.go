@@ -56,7 +56,7 @@ func (p *program) policyList(bundle *bundleFlags, format string) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "\n%d policies in %s\n", all.Count, output.Plain(all.Bundle))
+	_, err = fmt.Fprintf(p.stdout, "\n%s in %s\n", countPolicies(all.Count), output.Plain(all.Bundle))
 	return err
 }
 
@@ -87,4 +87,11 @@ func controlsOf(controls map[string][]string) []string {
 		}
 	}
 	return names
+}
+
+func countPolicies(n int) string {
+	if n == 1 {
+		return "1 policy"
+	}
+	return fmt.Sprintf("%d policies", n)
 }

@@ -58,8 +58,6 @@ func privileged(pod *corev1.Pod) {
 	pod.Spec.Containers[0].SecurityContext.AllowPrivilegeEscalation = nil
 }
 
-func withFinalizer(pod *corev1.Pod) { pod.Finalizers = []string{"example.com/hold"} }
-
 // parse reads YAML strictly: a field that the type does not have is a mistake of the test.
 func parse[T any](t *testing.T, text string) *T {
 	t.Helper()

@@ -51,12 +51,14 @@ func hidden(r rune) bool {
 // escapeJSON writes hidden characters of a JSON document as escapes. The values
 // stay the same, and the document can be shown on a terminal: encoding/json
 // leaves C1 controls (U+009B begins an escape sequence) and reordering ones as they are.
+// What stands for invalid UTF-8 is escaped too, since the two implementations of
+// encoding/json write it differently.
 func escapeJSON(document []byte) []byte {
 	var b bytes.Buffer
 	for len(document) > 0 {
 		r, size := utf8.DecodeRune(document)
 		switch {
-		case r == '\n' || !hidden(r):
+		case r == '\n' || (!hidden(r) && r != utf8.RuneError):
 			b.Write(document[:size])
 		case r > 0xffff:
 			high, low := utf16.EncodeRune(r)
