@@ -57,9 +57,17 @@ func checkDocumentEnd(c chunk) error {
 			return &Error{c.at(line), `kubectl ignores what follows the document end marker "..."`,
 				"separate documents with --- instead"}
 		}
+		if hiddenSeparator.Match(text) {
+			return &Error{c.at(line), "a document separator follows a line break that only YAML takes for one, and kubectl ignores what follows that",
+				"end lines with line feeds"}
+		}
 	}
 	return nil
 }
+
+// hiddenSeparator is a separator or end marker behind one of the line breaks that
+// YAML 1.1 knows beside the line feed.
+var hiddenSeparator = regexp.MustCompile(`[\r\x{85}\x{2028}\x{2029}](---|\.\.\.)([\s\x{85}\x{2028}\x{2029}]|$)`)
 
 // checkSyntaxNodes bounds the memory of the parsers, which build a tree before
 // anyone can count: each value of a YAML text needs an indicator of its own.
