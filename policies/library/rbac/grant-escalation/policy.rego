@@ -164,11 +164,13 @@ granted := rules if {
 	rules := rules_of(input.object.roleRef, input.request.namespace)
 } else := everything
 
-rules_of(reference, namespace) := object.get(role.object, "rules", []) if {
+rules_of(reference, namespace) := roles[[reference.kind, reference.name, {"Role": namespace, "ClusterRole": ""}[reference.kind]]]
+
+# roles are the rules of everything there is by kind, name and namespace. It is one value,
+# made once: looking through all roles for each binding would take the product of both.
+roles := {[role.kind, role.name, role.namespace]: rules |
 	some role in input.cluster
-	role.kind == reference.kind
-	role.name == reference.name
-	role.namespace == {"Role": namespace, "ClusterRole": ""}[role.kind]
+	rules := object.get(role.object, "rules", [])
 }
 
 # held are the author's rights, one by one: group, resource, verb and name, or null for
