@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
@@ -168,15 +169,19 @@ func newGuardFunction(function func(x, y reflect.Value) reflect.Value, result re
 	}}
 }
 
-// count counts lists, not the characters of a text.
-func count(list access) (access, bool) {
-	if !list.isList() {
+// count counts the elements of a list or the characters of a text.
+func count(of access) (access, bool) {
+	isText := of.typ != nil && of.typ.Kind() == reflect.String
+	if !of.isList() && !isText {
 		return access{}, false
 	}
 	return access{typ: reflect.TypeFor[int64](), compute: func(run *guardRun) (reflect.Value, bool) {
-		value, ok := list.get(run)
-		if !ok {
+		value, ok := of.get(run)
+		switch {
+		case !ok:
 			return value, false
+		case isText:
+			return reflect.ValueOf(int64(utf8.RuneCountInString(value.String()))), true
 		}
 		return reflect.ValueOf(int64(value.Len())), true
 	}}, true

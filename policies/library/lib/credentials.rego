@@ -12,18 +12,20 @@ any_of(patterns) := concat("", ["(?:(?:", concat(")|(?:", array.concat([nothing]
 
 # settings are the parameters of a policy, made ready: formats are {name, pattern},
 # names what the name of a credential ends with, harmless what a value is that needs
-# no hiding.
+# no hiding. They do not depend on a request: a rule that begins with
+# regex.match(settings.named, …) is decided before anything is converted for Rego.
 settings(formats, names, harmless, minimum_length, minimum_entropy) := {
 	"formats": formats,
 	"format": any_of([format.pattern | some format in formats]),
-	"names": any_of(names),
+	"named": concat("", ["(?i)", any_of(names), "$"]),
+	"assigned": assignment_of(any_of(names)),
 	"harmless": any_of(harmless),
 	"minimum_length": minimum_length,
 	"minimum_entropy": minimum_entropy,
 }
 
 # named says whether a name is that of a credential.
-named(name, s) if regex.match(concat("", ["(?i)", s.names, "$"]), name)
+named(name, s) if regex.match(s.named, name)
 
 # reason says why a named value is a credential; undefined where it is none.
 reason(name, value, s) := sprintf("holds a credential: %s", [format]) if {
@@ -60,7 +62,7 @@ randomness(value, s) := bits if {
 # are the value and what follows it without a break, whatever groups the patterns of
 # names bring along; password = read(…) is a call.
 assignments(text, s) := {assignment |
-	some groups in regex.find_all_string_submatch_n(assignment_of(s.names), text, -1)
+	some groups in regex.find_all_string_submatch_n(s.assigned, text, -1)
 	[value, rest] := array.slice(groups, count(groups) - 2, count(groups))
 	not regex.match(s.harmless, value)
 	not startswith(rest, "(")

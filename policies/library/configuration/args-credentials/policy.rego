@@ -110,40 +110,44 @@ settings := credentials.settings(
 
 deny contains finding if {
 	some container in input.workload.containers
-	some field in ["command", "args"]
-	some i, argument in words(container, field)
+	some i, argument in array.concat(container.command, container.args)
+	regex.match(settings.format, argument)
 	format := credentials.known_format(argument, settings)
-	finding := found(container, field, i, sprintf("holds a credential: %s", [format]), credentials.masked(argument, settings))
+	finding := found(container, i, sprintf("holds a credential: %s", [format]), credentials.masked(argument, settings))
 }
 
 deny contains finding if {
 	some container in input.workload.containers
-	some field in ["command", "args"]
-	some i, argument in words(container, field)
+	some i, argument in array.concat(container.command, container.args)
+	regex.match(settings.assigned, argument)
 	names := {assignment.name | some assignment in credentials.assignments(argument, settings)}
 	names != set()
 	what := sprintf("gives a literal value to %s", [concat(", ", sort(names))])
-	finding := found(container, field, i, what, credentials.masked(argument, settings))
+	finding := found(container, i, what, credentials.masked(argument, settings))
 }
 
+# The value follows its flag, which may be the last word of the command.
 deny contains finding if {
 	some container in input.workload.containers
-	some field in ["command", "args"]
-	some i, argument in words(container, field)
+	some i, argument in array.concat(container.command, container.args)
 	startswith(argument, "-")
-	credentials.named(argument, settings)
-	value := words(container, field)[i + 1]
+	regex.match(settings.named, argument)
+	value := array.concat(container.command, container.args)[i + 1]
 	not startswith(value, "-")
 	not regex.match(settings.harmless, value)
-	finding := found(container, field, i + 1, sprintf("gives a literal value to %s", [argument]), credentials.reference)
+	finding := found(container, i + 1, sprintf("gives a literal value to %s", [argument]), credentials.reference)
 }
 
-words(container, "command") := container.command
-
-words(container, "args") := container.args
-
-found(container, field, i, what, fixed) := {
-	"msg": sprintf("%s %d of container %q %s", [{"command": "word", "args": "argument"}[field], i, container.name, what]),
-	"path": sprintf("%s.%s[%d]", [container.path, field, i]),
-	"fix": [{"op": "set", "path": sprintf("%s.%s[%d]", [container.path, field, i]), "value": fixed}],
+found(container, i, what, fixed) := {
+	"msg": sprintf("%s %d of container %q %s", [place.word, place.index, container.name, what]),
+	"path": path,
+	"fix": [{"op": "set", "path": path, "value": fixed}],
+} if {
+	place := place_of(container, i)
+	path := sprintf("%s.%s[%d]", [container.path, place.field, place.index])
 }
+
+# place_of says in which list the word is: the arguments follow the command.
+place_of(container, i) := {"field": "command", "word": "word", "index": i} if i < count(container.command)
+
+place_of(container, i) := {"field": "args", "word": "argument", "index": i - count(container.command)} if i >= count(container.command)
