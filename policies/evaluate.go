@@ -152,15 +152,15 @@ func (j *judgement) judge(ctx context.Context) {
 		j.judgeWorkload(ctx, p, nil)
 		return
 	}
-	if len(workloads) == 1 {
-		j.judgeWorkload(ctx, p, &workloads[0])
-		return
-	}
-	for n := range workloads {
-		share, cancel := shareOf(ctx, len(workloads)-n)
-		j.judgeWorkload(share, p, &workloads[n])
+	last := len(workloads) - 1
+	for n := range workloads[:last] {
+		// A policy that takes all of its time does so once, so that half of the rest is
+		// always enough for the others.
+		half, cancel := shareOf(ctx, 2)
+		j.judgeWorkload(half, p, &workloads[n])
 		cancel()
 	}
+	j.judgeWorkload(ctx, p, &workloads[last])
 }
 
 // selectInstances finds the instances to evaluate; ok is false when that alone

@@ -109,7 +109,8 @@ type analysis struct {
 	// given are variables whose value comes from elsewhere: arguments, and what
 	// every runs over. "x = input.a" compares them, and so reads all of input.a.
 	given    map[ast.Var]bool
-	location *ast.Location // of the rule that is analysed
+	location *ast.Location       // of the rule that is analysed
+	origins  map[ast.Var]ast.Ref // what aliases were defined as
 	reads    *readSet
 	problems []error
 }
@@ -138,8 +139,8 @@ func (a *analysis) rule(rule *ast.Rule, arguments [][]step) {
 		return
 	}
 	a.visited[seen] = true
-	aliases, given, location := a.aliases, a.given, a.location
-	a.aliases, a.given, a.location = map[ast.Var][]step{}, givenVariables(rule), rule.Location
+	aliases, given, origins, location := a.aliases, a.given, a.origins, a.location
+	a.aliases, a.given, a.origins, a.location = map[ast.Var][]step{}, givenVariables(rule), map[ast.Var]ast.Ref{}, rule.Location
 	for i, path := range arguments {
 		if path == nil {
 			continue
@@ -159,7 +160,8 @@ func (a *analysis) rule(rule *ast.Rule, arguments [][]step) {
 		})
 	}
 	a.walkRule(rule)
-	a.aliases, a.given, a.location = aliases, given, location
+	a.checkNegations(rule)
+	a.aliases, a.given, a.origins, a.location = aliases, given, origins, location
 	if rule.Else != nil {
 		a.rule(rule.Else, arguments)
 	}
@@ -220,6 +222,9 @@ func (a *analysis) collectAlias(expr *ast.Expr) {
 	}
 	if path, ok := a.path(ref); ok {
 		a.aliases[variable] = path
+		if ref, ok := ref.Value.(ast.Ref); ok {
+			a.origins[variable] = ref
+		}
 	}
 }
 
@@ -302,7 +307,10 @@ func (a *analysis) report(location *ast.Location, message string) {
 	if location == nil {
 		location = a.location
 	}
-	a.problems = append(a.problems, fmt.Errorf("%v: %s", location, message))
+	problem := fmt.Sprintf("%v: %s", location, message)
+	if !slices.ContainsFunc(a.problems, func(e error) bool { return e.Error() == problem }) { // functions are analysed for each call
+		a.problems = append(a.problems, errors.New(problem))
+	}
 }
 
 // walk marks every reference and every use of an alias.

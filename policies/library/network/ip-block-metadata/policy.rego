@@ -47,7 +47,8 @@ deny contains finding if {
 excepted(block) := cidr.valid(object.get(block, "except", []))
 
 fix(path, block, address) := [{"op": "add", "path": concat("", [path, ".ipBlock.except"]), "value": address}] if {
-	not cidr.holds([address], block.cidr)
+	whole := block.cidr
+	not cidr.holds([address], whole)
 }
 
 # An except has to be smaller than its block: where the block is the address, the peer goes,

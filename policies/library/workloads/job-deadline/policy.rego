@@ -23,13 +23,15 @@ package portcullis.workloads.job_deadline
 
 deny contains finding if {
 	input.object.kind == "Job"
-	not bounded(input.object.spec)
+	spec := input.object.spec
+	not bounded(spec)
 	finding := objection("spec.activeDeadlineSeconds")
 }
 
 deny contains finding if {
 	input.object.kind == "CronJob"
-	not bounded(input.object.spec.jobTemplate.spec)
+	spec := input.object.spec.jobTemplate.spec
+	not bounded(spec)
 	finding := objection("spec.jobTemplate.spec.activeDeadlineSeconds")
 }
 
