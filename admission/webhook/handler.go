@@ -41,6 +41,10 @@ const (
 	DefaultTimeoutMargin = 500 * time.Millisecond
 )
 
+// minWaiting is how many requests wait by default on a machine however small: a node that
+// comes back has its pods created all at once. A waiting request holds its body.
+const minWaiting = 256
+
 // Reviewer decides requests. [*admission.Reviewer] is one.
 type Reviewer interface {
 	// Review judges a request as a validating webhook does.
@@ -63,7 +67,7 @@ type Options struct {
 	// as the largest.
 	MaxBodies int
 	// MaxRunning is how many reviews run at once, 4 for each processor if 0;
-	// MaxWaiting how many wait for a place, 16 times MaxRunning if 0.
+	// MaxWaiting how many wait for a place, 16 times MaxRunning but at least 256 if 0.
 	MaxRunning, MaxWaiting int
 	// TimeoutCap limits what a caller may ask for, DefaultTimeoutCap if 0; it is also the
 	// timeout of a request that asks for none, if shorter than DefaultTimeout.
@@ -103,7 +107,7 @@ func NewHandler(options Options) (*Handler, error) {
 	setDefault(&options.MaxBodies, DefaultMaxBodies)
 	options.MaxBodies = max(options.MaxBodies, options.MaxBody)
 	setDefault(&options.MaxRunning, 4*runtime.GOMAXPROCS(0))
-	setDefault(&options.MaxWaiting, 16*options.MaxRunning)
+	setDefault(&options.MaxWaiting, max(16*options.MaxRunning, minWaiting))
 	setDefault(&options.TimeoutCap, DefaultTimeoutCap)
 	setDefault(&options.TimeoutMargin, DefaultTimeoutMargin)
 	if options.Logger == nil {

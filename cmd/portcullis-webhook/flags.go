@@ -69,7 +69,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.IntVar(&f.maxBody, "max-body", webhook.DefaultMaxBody, "largest request in `bytes`")
 	set.IntVar(&f.maxBodies, "max-bodies", webhook.DefaultMaxBodies, "`bytes` of all requests under way together")
 	set.IntVar(&f.maxRunning, "max-running", 0, "`number` of reviews at once; 4 a processor by default")
-	set.IntVar(&f.maxWait, "max-waiting", 0, "`number` of reviews that may wait for a place; 16 times --max-running by default")
+	set.IntVar(&f.maxWait, "max-waiting", 0, "`number` of reviews that may wait for a place; 16 times --max-running by default, and at least 256")
 	set.DurationVar(&f.timeoutCap, "timeout-cap", webhook.DefaultTimeoutCap, "longest `time` for a review, whatever the API server allows")
 	set.DurationVar(&f.timeoutMargin, "timeout-margin", webhook.DefaultTimeoutMargin, "`time` kept back from the API server's timeout for the answer")
 	set.DurationVar(&f.drainDelay, "drain-delay", 5*time.Second, "`time` to go on serving after SIGTERM, until the cluster has noticed")

@@ -39,6 +39,7 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 		return err
 	}
 	klog.SetSlogLogger(logger) // what client-go has to say
+	beginLoading()
 	engine, err := loadEngine(f)
 	if err != nil {
 		return err
@@ -79,6 +80,7 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	wait := tasks.run(tasksCtx)
 	defer wait()
 	defer stopTasks()
+	endLoading()
 	logger.Info("loaded policies", "bundle", engine.Bundle().Revision(), "profile", f.profile)
 	server := &webhook.Server{
 		Handler:     handler,
