@@ -65,7 +65,7 @@ Exit codes: 0 drained or printed; 4 something failed; 64 wrong usage.`,
     --client-ca=/client-ca/ca.crt --client-name=kube-apiserver
 
   # Tell the API server about it
-  portcullis-webhook --print-config --service=portcullis/portcullis-webhook \
+  portcullis-webhook --print-config --service=portcullis-system/portcullis-webhook \
     --ca-file=/tls/ca.crt | kubectl apply -f -
 
   # On a workstation, with policies of one's own, for anybody who asks
