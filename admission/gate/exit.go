@@ -8,7 +8,7 @@ const (
 	ExitAdmitted  ExitCode = 0  // everything was judged and nothing objects
 	ExitDenied    ExitCode = 1  // at least one denial, on complete facts
 	ExitUndecided ExitCode = 3  // a policy that enforces could not be decided: facts are missing
-	ExitFault     ExitCode = 4  // unreadable input, an unreachable cluster, or an internal fault
+	ExitFault     ExitCode = 4  // unreadable input, manifests passed over with --fail-on-skip, an unreachable cluster, or an internal fault
 	ExitWarned    ExitCode = 5  // warnings, with --fail-on-warn
 	ExitUsage     ExitCode = 64 // wrong flags or arguments, or nothing to judge (sysexits' EX_USAGE)
 )
@@ -21,7 +21,7 @@ var exits = []struct {
 }{
 	{ExitUsage, "usage", "wrong flags or arguments, or nothing to judge"},
 	{ExitDenied, "denied", "at least one object is denied"},
-	{ExitFault, "fault", "unreadable input, an unreachable cluster or an internal fault"},
+	{ExitFault, "fault", "unreadable input, manifests passed over with --fail-on-skip, an unreachable cluster or an internal fault"},
 	{ExitUndecided, "undecided", "facts are missing, nothing else objects"},
 	{ExitWarned, "warned", "warnings, with --fail-on-warn"},
 	{ExitAdmitted, "admitted", "everything was judged and nothing objects"},

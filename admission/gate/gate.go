@@ -42,6 +42,8 @@ type Gate struct {
 	Cluster Cluster
 	// FailOnWarn makes warnings an exit code of their own.
 	FailOnWarn bool
+	// FailOnSkip makes files that were passed over and look like manifests problems.
+	FailOnSkip bool
 	// Version of portcullis, for reports.
 	Version string
 	// Now is the clock that exceptions expire by.
@@ -53,7 +55,12 @@ type Gate struct {
 // Run judges everything that was loaded and tells the handler, in the order of the
 // documents. The error is that of the handler or of the context.
 func (g *Gate) Run(ctx context.Context, loaded source.Loaded, handler Handler) (ExitCode, error) {
-	if err := handler.Start(g.describe()); err != nil {
+	if g.FailOnSkip {
+		loaded = withSkipsAsProblems(loaded)
+	}
+	run := g.describe()
+	run.Skipped = loaded.Skipped
+	if err := handler.Start(run); err != nil {
 		return ExitFault, fmt.Errorf("writing the report: %w", err)
 	}
 	summary := Summary{Outcomes: map[Outcome]int{}, Effects: map[Effect]int{}, Severities: map[string]int{}, Skipped: loaded.Skipped}
@@ -80,6 +87,17 @@ func (g *Gate) Run(ctx context.Context, loaded source.Loaded, handler Handler) (
 		return ExitFault, fmt.Errorf("writing the report: %w", err)
 	}
 	return summary.Exit, nil
+}
+
+// withSkipsAsProblems takes what was passed over and looks like a manifest for unreadable.
+func withSkipsAsProblems(loaded source.Loaded) source.Loaded {
+	manifests, others := SplitSkips(loaded.Skipped)
+	problems := slices.Clone(loaded.Problems)
+	for _, skip := range manifests {
+		problems = append(problems, Problem{Location: Location{File: skip.File}, Message: "nothing was decided about it: " + skip.Reason})
+	}
+	loaded.Problems, loaded.Skipped = problems, others
+	return loaded
 }
 
 // describe is the head of the report.

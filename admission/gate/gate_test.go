@@ -379,3 +379,35 @@ func TestExplanationsFixWhatTheyExplain(t *testing.T) {
 		t.Errorf("got the change %s of an object that nothing objects to, want none", explained[1].Fixed)
 	}
 }
+
+// The way round: a manifest in a hidden directory was passed over, and said so only at the
+// end of a run that admits.
+func TestManifestsThatWerePassedOver(t *testing.T) {
+	hidden := source.Skip{File: "d/.hidden", Reason: "hidden directories are not read", Manifest: true}
+	values := source.Skip{File: "d/values.yaml", Reason: "not a Kubernetes manifest"}
+	for name, test := range map[string]struct {
+		failOnSkip bool
+		skipped    []source.Skip
+		want       ExitCode
+		problems   int
+	}{
+		"are named at the start and admitted by default":  {false, []source.Skip{hidden, values}, ExitAdmitted, 0},
+		"are faults with --fail-on-skip":                  {true, []source.Skip{hidden, values}, ExitFault, 1},
+		"are not what cannot be one, with --fail-on-skip": {true, []source.Skip{values}, ExitAdmitted, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			loaded, err := source.Load(context.Background(), []string{"-"}, source.Options{Stdin: strings.NewReader("apiVersion: v1\nkind: Service\nmetadata: {name: a}\n")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			loaded.Skipped = test.skipped
+			report, code := run(t, &Gate{FailOnSkip: test.failOnSkip}, loaded)
+			if code != test.want || len(report.problems) != test.problems || report.summary.Problems != test.problems {
+				t.Errorf("got exit code %d and the problems %+v, want %d and %d", code, report.problems, test.want, test.problems)
+			}
+			if got, want := len(report.run.Skipped), len(test.skipped)-test.problems; got != want || len(report.summary.Skipped) != want {
+				t.Errorf("got %+v at the start and %+v at the end, want the %d that are no problems", report.run.Skipped, report.summary.Skipped, want)
+			}
+		})
+	}
+}

@@ -26,6 +26,7 @@ type Run struct {
 	Profile string
 	Context string // where cluster facts come from, "" for the documents of the run only
 	Rules   []Rule // the policies of the bundle, sorted by ID
+	Skipped []Skip // as in the Summary, for those who read the beginning only
 }
 
 // Rule is the documentation of one policy, from its metadata.
@@ -131,6 +132,18 @@ type Problem = source.Problem
 
 // Skip is a file that was passed over, and why.
 type Skip = source.Skip
+
+// SplitSkips tells what looks like a manifest, and so went undecided, from the rest.
+func SplitSkips(skips []Skip) (manifests, others []Skip) {
+	for _, skip := range skips {
+		if skip.Manifest {
+			manifests = append(manifests, skip)
+		} else {
+			others = append(others, skip)
+		}
+	}
+	return manifests, others
+}
 
 // Summary counts a whole run.
 type Summary struct {

@@ -18,6 +18,7 @@ type gateFlags struct {
 	source         sourceFlags
 	format, output string
 	failOnWarn     bool
+	failOnSkip     bool
 }
 
 func (p *program) gateCommand() *cobra.Command {
@@ -54,6 +55,7 @@ What policies read of the cluster is taken from the other objects of the run and
 	command.Flags().StringVar(&f.format, "format", "text", "`format` of the report: "+strings.Join(output.Formats(), ", "))
 	command.Flags().StringVarP(&f.output, "output", "o", "", "write the report to this `file` instead of standard output")
 	command.Flags().BoolVar(&f.failOnWarn, "fail-on-warn", false, "exit with 5 when there are warnings and nothing worse")
+	command.Flags().BoolVar(&f.failOnSkip, "fail-on-skip", false, "exit with 4 when something that looks like a manifest was passed over: in a hidden directory, or beside a kustomization that does not use it")
 	complete(command, "format", output.Formats()...)
 	complete(command, "profile", "baseline", "restricted", "hardened")
 	return command
@@ -85,7 +87,7 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 	}
 	g := &gate.Gate{
 		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster,
-		FailOnWarn: f.failOnWarn, Version: version(), Now: time.Now, Progress: progress(p.stderr),
+		FailOnWarn: f.failOnWarn, FailOnSkip: f.failOnSkip, Version: version(), Now: time.Now, Progress: progress(p.stderr),
 	}
 	return p.report(f, func(handler gate.Handler) error {
 		p.code, err = g.Run(ctx, loaded, handler)

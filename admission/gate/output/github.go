@@ -14,7 +14,14 @@ type githubHandler struct {
 	w *printer
 }
 
-func (h *githubHandler) Start(gate.Run) error { return nil }
+// Start warns of what nothing is decided about.
+func (h *githubHandler) Start(run gate.Run) error {
+	manifests, _ := gate.SplitSkips(run.Skipped)
+	for _, skip := range manifests {
+		h.command("warning", gate.Location{File: skip.File}, "not judged", []string{Plain(skip.Reason)})
+	}
+	return h.w.err
+}
 
 func (h *githubHandler) Result(result gate.Result) error {
 	for _, finding := range result.Findings {

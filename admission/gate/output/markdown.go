@@ -112,13 +112,20 @@ func (h *markdownHandler) listProblems() {
 }
 
 func (h *markdownHandler) listSkips(skips []gate.Skip) {
-	if len(skips) == 0 {
+	manifests, others := gate.SplitSkips(skips)
+	if len(manifests) > 0 {
+		h.w.printf("\n**Not judged, though like manifests**\n\n")
+	}
+	for _, skip := range manifests {
+		h.w.printf("- %s: %s\n", markdownCode(skip.File), Markdown(skip.Reason))
+	}
+	if len(others) == 0 {
 		return
 	}
-	h.w.printf("\n<details><summary>%s skipped</summary>\n\n", plural(len(skips), "file"))
-	for i, skip := range skips {
+	h.w.printf("\n<details><summary>%s skipped</summary>\n\n", plural(len(others), "file"))
+	for i, skip := range others {
 		if i == maxSkips {
-			h.w.printf("- … and %d more\n", len(skips)-i)
+			h.w.printf("- … and %d more\n", len(others)-i)
 			break
 		}
 		h.w.printf("- %s: %s\n", markdownCode(skip.File), Markdown(skip.Reason))

@@ -32,7 +32,20 @@ func (h *textHandler) paint(colour, s string) string {
 	return colour + s + reset
 }
 
-func (h *textHandler) Start(gate.Run) error { return nil }
+// Start names what nothing is decided about: at the end of a long report nobody would see it.
+func (h *textHandler) Start(run gate.Run) error {
+	manifests, _ := gate.SplitSkips(run.Skipped)
+	for _, skip := range manifests {
+		if h.style.Table {
+			h.w.printf("%s %s\n", h.paint(yellow, "–"), Plain(skip.File))
+			h.wrapped("    ", "not judged: "+Plain(skip.Reason))
+			h.w.printf("\n")
+			continue
+		}
+		h.w.printf("%s: not judged: %s\n", Plain(skip.File), Plain(skip.Reason))
+	}
+	return h.w.err
+}
 
 func (h *textHandler) Result(result gate.Result) error {
 	if h.style.Table {
@@ -214,9 +227,13 @@ func verdictWord(code gate.ExitCode) string {
 const maxSkips = 10
 
 func (h *textHandler) skipped(skips []gate.Skip) {
-	for i, skip := range skips {
+	manifests, others := gate.SplitSkips(skips)
+	if len(manifests) > 0 {
+		h.w.printf("  not judged, though like manifests: %s, named at the beginning; --fail-on-skip makes that an error\n", plural(len(manifests), "path"))
+	}
+	for i, skip := range others {
 		if i == maxSkips {
-			h.w.printf("  … and %s more skipped\n", plural(len(skips)-i, "file"))
+			h.w.printf("  … and %s more skipped\n", plural(len(others)-i, "file"))
 			return
 		}
 		h.w.printf("  skipped %s: %s\n", Plain(skip.File), Plain(skip.Reason))

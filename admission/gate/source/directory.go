@@ -15,6 +15,7 @@ type tree struct {
 	charts         []string
 	kustomizations []string
 	files          []string
+	unread         []string // directories that are not read, each with a Skip
 }
 
 // directory reads a directory and all below it. A chart is rendered as one thing.
@@ -44,13 +45,27 @@ func (l *reading) directory(ctx context.Context, root string) error {
 		}
 		if slices.Contains(found.kustomizations, filepath.Dir(file)) {
 			l.skip(file, "the kustomization beside it does not use it")
+			l.Skipped[len(l.Skipped)-1].Manifest = l.looksLikeManifest(file)
 			continue
 		}
 		if err := l.file(file, true); err != nil {
 			return err
 		}
 	}
+	for _, dir := range found.unread {
+		l.markSkipped(dir)
+	}
 	return nil
+}
+
+// markSkipped tells of a directory that was passed over whether there are manifests in
+// it. Only at the end is it known which of them were read after all.
+func (l *reading) markSkipped(dir string) {
+	for i := range l.Skipped {
+		if skip := &l.Skipped[i]; skip.File == filepath.ToSlash(dir) {
+			skip.Manifest = l.holdsManifest(dir)
+		}
+	}
 }
 
 // walk sorts what a directory holds into found, in order of the names.
@@ -81,6 +96,7 @@ func (l *reading) walk(ctx context.Context, root, dir string, depth int, found *
 		case entry.IsDir():
 			if strings.HasPrefix(entry.Name(), ".") {
 				l.skip(path, "hidden directories are not read: name it to read it")
+				found.unread = append(found.unread, path)
 				continue
 			}
 			if err := l.walk(ctx, root, path, depth+1, found); err != nil {
@@ -99,12 +115,13 @@ func (l *reading) walk(ctx context.Context, root, dir string, depth int, found *
 	return nil
 }
 
-// link follows a symbolic link to a manifest below the directory the user named, as
-// ConfigMap volumes have them. Others could lead anywhere, or in circles.
+// link follows a symbolic link to a manifest or chart below the directory the user named,
+// as ConfigMap volumes have them. Others could lead anywhere, or in circles: where one
+// leads out of the directory, nobody else judges what is there.
 func (l *reading) link(root, path string, found *tree) {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		if isManifestFile(path) {
+		if isManifestFile(path) || isArchive(path) {
 			l.problem(Location{File: filepath.ToSlash(path)}, fmt.Sprintf("following the symbolic link: %v: mend or remove it", cause(err)))
 		}
 		return
@@ -113,12 +130,14 @@ func (l *reading) link(root, path string, found *tree) {
 	switch {
 	case err != nil:
 		l.problem(Location{File: filepath.ToSlash(path)}, fmt.Sprintf("following the symbolic link: %v: mend or remove it", cause(err)))
-	case info.IsDir():
+	case info.IsDir() && (within(root, target) || !l.holdsManifest(target)):
 		l.skip(path, "symbolic links to directories are not followed: name its target to read it")
-	case !isManifestFile(path) || !info.Mode().IsRegular():
-	case !within(root, target):
-		l.skip(path, "the symbolic link leads out of "+filepath.ToSlash(root)+": name its target to read it")
-	default:
+	case info.IsDir() || (isManifestFile(path) || isArchive(path)) && info.Mode().IsRegular() && !within(root, target):
+		l.problem(Location{File: filepath.ToSlash(path)}, fmt.Sprintf("the symbolic link leads out of %[1]s, so nothing was decided about what it names: name its target beside %[1]s, or put a copy in its place", filepath.ToSlash(root)))
+	case !info.Mode().IsRegular():
+	case isArchive(path):
+		found.charts = append(found.charts, path)
+	case isManifestFile(path):
 		found.files = append(found.files, path)
 	}
 }

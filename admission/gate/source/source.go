@@ -80,6 +80,9 @@ type Problem struct {
 type Skip struct {
 	File   string `json:"file"`
 	Reason string `json:"reason"`
+	// Manifest says that it looks like something a cluster would be given: nothing was
+	// decided about that.
+	Manifest bool `json:"manifest,omitempty"`
 }
 
 // Loaded is what was found. Documents are in order of the paths given and, below a
@@ -129,6 +132,8 @@ type reading struct {
 	// used are the files that kustomizations read, by absolute path: they are not
 	// manifests of their own.
 	used map[string]bool
+	// read are the manifests that were read, by path without symbolic links.
+	read map[string]bool
 }
 
 // Load reads all paths. An error means that nothing can be judged: an
@@ -138,7 +143,7 @@ func Load(ctx context.Context, paths []string, options Options) (Loaded, error) 
 	if err := options.Chart.check(); err != nil {
 		return Loaded{}, &ArgumentError{err}
 	}
-	l := &reading{options: options, used: map[string]bool{}}
+	l := &reading{options: options, used: map[string]bool{}, read: map[string]bool{}}
 	for _, path := range paths {
 		if err := l.load(ctx, path); err != nil {
 			return Loaded{}, err
@@ -193,6 +198,7 @@ func (l *reading) file(path string, inDirectory bool) error {
 		return nil
 	}
 	defer f.Close()
+	l.read[real(path)] = true
 	documents, err := manifest.Read(path, f, l.options.Limits)
 	return l.take(path, documents, err, inDirectory)
 }
@@ -208,7 +214,7 @@ func (l *reading) take(file string, documents []manifest.Document, err error, in
 			foreign++
 		case document.Kind == "" || document.APIVersion == "":
 			l.problem(document.Locate(""), "the document has no "+missingType(document)+": every Kubernetes object has apiVersion and kind")
-		case clientSide(document):
+		case clientSide(document.Document):
 			l.skip(file, fmt.Sprintf("a %s is read by kustomize and never sent to a cluster", document.Kind))
 		default:
 			if err := l.keep(document); err != nil {
@@ -233,7 +239,7 @@ func missingType(document Document) string {
 }
 
 // clientSide says that a document configures kustomize; no API server knows it.
-func clientSide(document Document) bool {
+func clientSide(document manifest.Document) bool {
 	group, _, _ := strings.Cut(document.APIVersion, "/")
 	return group == "kustomize.config.k8s.io" || document.APIVersion == "builtin"
 }

@@ -49,7 +49,11 @@ func transcript(loaded Loaded, paths ...string) string {
 		fmt.Fprintf(&b, "problem %s: %s\n", problem.Location, problem.Message)
 	}
 	for _, skip := range loaded.Skipped {
-		fmt.Fprintf(&b, "skipped %s: %s\n", skip.File, skip.Reason)
+		fmt.Fprintf(&b, "skipped %s: %s", skip.File, skip.Reason)
+		if skip.Manifest {
+			b.WriteString(" (manifest)")
+		}
+		b.WriteString("\n")
 	}
 	return b.String()
 }
@@ -122,13 +126,24 @@ func TestWhatIsRead(t *testing.T) {
 			want: "Pod prod-base at k/base/pod.yaml:1:1, spec.containers[0].image at k/base/pod.yaml:8:5, spec.hostNetwork at k/base/pod.yaml:5:1\n" +
 				"ConfigMap prod-settings-cbbgm9h7dh at k/overlay/kustomization.yaml (line 1 as rendered), spec.containers[0].image at k/overlay/kustomization.yaml (line 1 as rendered), spec.hostNetwork at k/overlay/kustomization.yaml (line 1 as rendered)\n",
 		},
+		"what looks like a manifest in a hidden directory or beside a kustomization is marked": {
+			archive: "-- d/.hidden/deep/p.yaml --\n" + fmt.Sprintf(pod, "p") + "-- d/.chart/c/Chart.yaml --\napiVersion: v2\nname: c\nversion: 1.0.0\n-- d/.github/ci.yaml --\non: push\n" +
+				"-- d/k/kustomization.yaml --\nresources: []\n-- d/k/p.yaml --\n" + fmt.Sprintf(pod, "p") + "-- d/k/values.yaml --\nreplicas: 1\n-- d/k/broken.yaml --\na: [\n",
+			paths: []string{"d"},
+			want: "skipped d/.chart: hidden directories are not read: name it to read it (manifest)\n" +
+				"skipped d/.github: hidden directories are not read: name it to read it\n" +
+				"skipped d/.hidden: hidden directories are not read: name it to read it (manifest)\n" +
+				"skipped d/k/broken.yaml: the kustomization beside it does not use it (manifest)\n" +
+				"skipped d/k/p.yaml: the kustomization beside it does not use it (manifest)\n" +
+				"skipped d/k/values.yaml: the kustomization beside it does not use it\n",
+		},
 		"a directory of kustomizations renders those that nothing builds upon, and reads the rest": {
 			archive: kustomizeArchive + "-- k/other/p.yaml --\n" + fmt.Sprintf(pod, "other") + "-- k/base/unused.yaml --\n" + fmt.Sprintf(pod, "unused"),
 			paths:   []string{"k"},
 			want: "Pod prod-base at k/base/pod.yaml:1:1\nConfigMap prod-settings-cbbgm9h7dh at k/overlay/kustomization.yaml (line 1 as rendered)\n" +
 				"Pod other at k/other/p.yaml:1:1\n" +
 				"skipped k/base: rendered as a part of the kustomization k/overlay\n" +
-				"skipped k/base/unused.yaml: the kustomization beside it does not use it\n",
+				"skipped k/base/unused.yaml: the kustomization beside it does not use it (manifest)\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -289,9 +304,9 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestSymbolicLinks(t *testing.T) {
-	enter(t, "-- secret.yaml --\n"+fmt.Sprintf(pod, "secret")+"-- d/..data/a.yaml --\n"+fmt.Sprintf(pod, "a")+
+	enter(t, "-- secret.yaml --\n"+fmt.Sprintf(pod, "secret")+"-- out/manifests/b.yaml --\n"+fmt.Sprintf(pod, "b")+"-- logs/a.txt --\nx\n-- d/..data/a.yaml --\n"+fmt.Sprintf(pod, "a")+
 		"-- c/Chart.yaml --\napiVersion: v2\nname: c\nversion: 1.0.0\n-- c/templates/a.yaml --\n{{ .Files.Get \"x\" }}\n")
-	for link, target := range map[string]string{"d/a.yaml": "..data/a.yaml", "d/out.yaml": "../secret.yaml", "d/loop": ".", "d/gone.yaml": "nowhere", "c/x": "../secret.yaml"} {
+	for link, target := range map[string]string{"d/a.yaml": "..data/a.yaml", "d/out.yaml": "../secret.yaml", "d/loop": ".", "d/outside": "../out", "d/logs": "../logs", "d/c.tgz": "../c.tgz", "d/gone.yaml": "nowhere", "c/x": "../secret.yaml"} {
 		if err := os.Symlink(target, link); err != nil {
 			t.Fatal(err)
 		}
@@ -301,11 +316,14 @@ func TestSymbolicLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `Pod a at d/a.yaml:1:1
+problem d/c.tgz: following the symbolic link: no such file or directory: mend or remove it
 problem d/gone.yaml: following the symbolic link: no such file or directory: mend or remove it
+problem d/out.yaml: the symbolic link leads out of d, so nothing was decided about what it names: name its target beside d, or put a copy in its place
+problem d/outside: the symbolic link leads out of d, so nothing was decided about what it names: name its target beside d, or put a copy in its place
 problem c: reading the chart: the symbolic link c/x leads out of the chart: put a copy in its place
 skipped d/..data: hidden directories are not read: name it to read it
+skipped d/logs: symbolic links to directories are not followed: name its target to read it
 skipped d/loop: symbolic links to directories are not followed: name its target to read it
-skipped d/out.yaml: the symbolic link leads out of d: name its target to read it
 `
 	if got := transcript(loaded); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
