@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/portcullis-dev/portcullis/admission/patch"
@@ -394,29 +393,12 @@ func (j *judgement) oldInput(p *plan, w *workload.Workload) (*input, *workload.W
 // unresolved reports a policy that reads what the manifest leaves open.
 func (j *judgement) unresolved(i *planned, w *workload.Workload) bool {
 	for _, open := range w.Unresolved {
-		path := relativePath(open.Path, w.Path)
-		reads := i.reads.fields["workload"]
-		image := len(path) > 0 && path[len(path)-1] == "image"
-		if (reads != nil && (reads.touches(path) || image && reads.field("images") != nil)) || image && i.reads.fields["images"] != nil {
+		if i.readsOpen(w, open.Path) {
 			j.unknown(i.instance, w.Template, fmt.Sprintf("%s is %s: %s", open.Path, open.Expression, open.Reason), open.Path)
 			return true
 		}
 	}
 	return false
-}
-
-// relativePath gives the segments of a manifest path below a pod spec, "" for list
-// indices. It splits as much of the path syntax as paths of pod specs need.
-func relativePath(path, below string) []string {
-	path = strings.TrimPrefix(strings.TrimPrefix(path, below), ".")
-	var segments []string
-	for _, segment := range strings.FieldsFunc(strings.ReplaceAll(path, "[", ".["), func(r rune) bool { return r == '.' }) {
-		if strings.HasPrefix(segment, "[") {
-			segment = ""
-		}
-		segments = append(segments, segment)
-	}
-	return segments
 }
 
 // oneByOne evaluates each policy on its own after the query for all of them has

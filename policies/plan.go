@@ -83,7 +83,7 @@ func (e *Engine) plan(phase Phase, instances []*instance) (*plan, error) {
 	if p, ok := e.plans[key]; ok {
 		return p, nil
 	}
-	p, err := newPlan(e.compiler, phase, instances)
+	p, err := newPlan(e.compiler, phase, instances, e.unpruned)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func numbers(instances []*instance) string {
 	return string(text)
 }
 
-func newPlan(compiler *ast.Compiler, phase Phase, instances []*instance) (*plan, error) {
+func newPlan(compiler *ast.Compiler, phase Phase, instances []*instance, unpruned bool) (*plan, error) {
 	p := &plan{key: planKey{phase, numbers(instances)}, phase: phase, reads: &readSet{}}
 	remembered := &readSet{}
 	variables := map[string]ast.Var{} // units that instances share are evaluated once
@@ -141,6 +141,9 @@ func newPlan(compiler *ast.Compiler, phase Phase, instances []*instance) (*plan,
 			return nil, fmt.Errorf("compiling the query for %d policies: %w", len(instances), err)
 		}
 		p.query = compiled
+	}
+	if unpruned {
+		p.reads = everything()
 	}
 	section := func(t reflect.Type, name string) encoder { return newEncoder(t, p.reads.fields[name]) }
 	p.request = section(reflect.TypeFor[requestShape](), "request")

@@ -3,6 +3,7 @@ package policies
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -17,6 +18,16 @@ type readSet struct {
 	whole  bool                // the whole subtree is read
 	fields map[string]*readSet // by key
 	items  *readSet            // any key or index: x[i], some y in x
+}
+
+// everything reads all sections of the input.
+func everything() *readSet {
+	all := &readSet{fields: map[string]*readSet{}}
+	shape := reflect.TypeFor[inputShape]()
+	for i := range shape.NumField() {
+		all.fields[shape.Field(i).Tag.Get("json")] = &readSet{whole: true}
+	}
+	return all
 }
 
 // field gives the read set below a key, nil when nothing below it is read.
@@ -450,54 +461,4 @@ func (a *analysis) walkRef(ref ast.Ref) {
 	for _, segment := range ref[1:] {
 		a.walk(segment)
 	}
-}
-
-// renamed maps a manifest's field to that of the normal form where they differ.
-var renamed = map[string]string{
-	"initContainers":      "containers",
-	"ephemeralContainers": "containers",
-	"volumeMounts":        "mounts",
-	"volumeDevices":       "mounts",
-	"livenessProbe":       "probes",
-	"readinessProbe":      "probes",
-	"startupProbe":        "probes",
-	"lifecycle":           "hooks",
-	"serviceAccountName":  "serviceAccount",
-	"runtimeClassName":    "runtimeClass",
-	"priorityClassName":   "priorityClass",
-}
-
-// podSpecPatch is the field of Argo's workflows and templates that patches the
-// finished pod, in whatever part of it.
-const podSpecPatch = "podSpecPatch"
-
-// touches says whether a normal form's read set reads what a manifest path, given
-// in segments below the pod spec ("" for a list index), decides.
-func (s *readSet) touches(path []string) bool {
-	if s == nil {
-		return false
-	}
-	if slices.Contains(path, podSpecPatch) {
-		return true
-	}
-	for i, name := range path {
-		if s.whole {
-			return true
-		}
-		if name == "image" && i == len(path)-1 && len(path) > 1 {
-			return s.field("image") != nil
-		}
-		if as, ok := renamed[name]; ok {
-			name = as
-		}
-		if name == "" {
-			s = s.item()
-		} else {
-			s = s.field(name)
-		}
-		if s == nil {
-			return false
-		}
-	}
-	return true
 }
