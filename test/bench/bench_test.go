@@ -89,3 +89,15 @@ func hardened() (http.Handler, error) {
 	}
 	return NewHandler(engine)
 }
+
+func BenchmarkLoadThousand(b *testing.B) {
+	files, err := Thousand(1000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, _, err := LoadBundle(files); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

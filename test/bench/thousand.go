@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"runtime/debug"
 	"strings"
 	"testing/fstest"
 	"time"
@@ -71,8 +72,10 @@ deny contains finding if {
 }
 `
 
-// LoadBundle reads and compiles a bundle as the webhook does at its start.
+// LoadBundle reads and compiles a bundle as the webhook does at its start, with the same
+// setting of the garbage collector (cmd/portcullis-webhook/memory.go).
 func LoadBundle(files fs.FS) (total, cpu time.Duration, err error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	start, used := time.Now(), processTime()
 	bundle, err := policies.Load(files)
 	if err != nil {
