@@ -156,6 +156,15 @@ func Load(fsys fs.FS) (*Bundle, error) {
 	return bundle, nil
 }
 
+// Digest is the digest of the bundle in a file system, without reading what it says.
+func Digest(fsys fs.FS) (string, error) {
+	files, err := readBundleFiles(fsys)
+	if err != nil {
+		return "", err
+	}
+	return digestFiles(files), nil
+}
+
 // Revision names the bundle in findings: "name@serial (sha256:0123456789ab)".
 func (b *Bundle) Revision() string {
 	return fmt.Sprintf("%s@%d (%.19s)", b.Manifest.Name, b.Manifest.Serial, b.Digest)

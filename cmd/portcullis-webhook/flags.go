@@ -20,6 +20,7 @@ import (
 // flags is what the command line says.
 type flags struct {
 	bundle, profile string
+	bundleInterval  time.Duration
 
 	listen, probes                 string
 	tlsCert, tlsKey                string
@@ -51,6 +52,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.SortFlags = false
 
 	set.StringVar(&f.bundle, "bundle", "", "folder of the policy `bundle`; the built-in library by default")
+	set.DurationVar(&f.bundleInterval, "bundle-interval", 10*time.Second, "`time` between looks at --bundle for a new revision; 0 never looks")
 	set.StringVar(&f.profile, "profile", "", "`profile` of the bundle for all requests; by default the bundle chooses by namespace")
 
 	set.StringVar(&f.listen, "listen", ":8443", "`address` for AdmissionReviews")

@@ -94,10 +94,14 @@ Exit codes: 0 drained or printed; 4 something failed; 64 wrong usage.`,
 
 // loadEngine compiles the bundle.
 func loadEngine(f *flags) (*policies.Engine, error) {
-	var files fs.FS = library.FS()
-	if f.bundle != "" {
-		files = os.DirFS(f.bundle)
+	if f.bundle == "" {
+		return compileBundle(library.FS(), f.profile)
 	}
+	return compileBundle(os.DirFS(f.bundle), f.profile)
+}
+
+// compileBundle compiles a bundle that has the profile, "" for any.
+func compileBundle(files fs.FS, profile string) (*policies.Engine, error) {
 	bundle, err := policies.Load(files)
 	if err != nil {
 		return nil, err
@@ -106,8 +110,8 @@ func loadEngine(f *flags) (*policies.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.profile != "" && engine.Enforcements(f.profile) == nil {
-		return nil, usagef("the bundle has no profile %q: choose one of %v", f.profile, engine.Profiles())
+	if profile != "" && engine.Enforcements(profile) == nil {
+		return nil, usagef("the bundle has no profile %q: choose one of %v", profile, engine.Profiles())
 	}
 	return engine, nil
 }

@@ -130,8 +130,8 @@ func TestThePrintedConfigurationIsOfThisBundle(t *testing.T) {
 	}
 }
 
-// In the baseline profile only the guard of the webhook's own namespace is about Secrets
-// and deleted pods; the restricted one judges all Secrets, and patches.
+// In the baseline profile only the guard of the webhook's own namespace is about network policies
+// and deleted pods; the restricted one judges all network policies, and patches.
 func TestAProfileNarrowsThePrintedRules(t *testing.T) {
 	type rules map[string]bool // "UPDATE secrets"
 	for name, test := range map[string]struct {
@@ -139,11 +139,11 @@ func TestAProfileNarrowsThePrintedRules(t *testing.T) {
 		elsewhere, guard []string // what entry fail, and that for named namespaces, is sent
 		mutates          bool
 	}{
-		"all profiles":             {"api", "", []string{"UPDATE secrets", "CREATE pods"}, []string{"DELETE secrets", "DELETE pods"}, true},
-		"baseline":                 {"api", "baseline", []string{"CREATE pods"}, []string{"UPDATE secrets", "DELETE secrets", "DELETE pods"}, false},
-		"baseline, as manifests":   {"manifests", "baseline", []string{"CREATE pods"}, []string{"UPDATE secrets", "DELETE secrets", "DELETE pods"}, false},
-		"restricted":               {"api", "restricted", []string{"UPDATE secrets", "CREATE pods"}, []string{"DELETE secrets", "DELETE pods"}, true},
-		"restricted, as manifests": {"manifests", "restricted", []string{"UPDATE secrets", "CREATE pods"}, []string{"DELETE secrets", "DELETE pods"}, true},
+		"all profiles":             {"api", "", []string{"UPDATE networkpolicies", "CREATE pods"}, []string{"DELETE secrets", "DELETE pods"}, true},
+		"baseline":                 {"api", "baseline", []string{"CREATE pods"}, []string{"UPDATE networkpolicies", "DELETE secrets", "DELETE pods"}, false},
+		"baseline, as manifests":   {"manifests", "baseline", []string{"CREATE pods"}, []string{"UPDATE networkpolicies", "DELETE secrets", "DELETE pods"}, false},
+		"restricted":               {"api", "restricted", []string{"UPDATE networkpolicies", "CREATE pods"}, []string{"DELETE secrets", "DELETE pods"}, true},
+		"restricted, as manifests": {"manifests", "restricted", []string{"UPDATE networkpolicies", "CREATE pods"}, []string{"DELETE secrets", "DELETE pods"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

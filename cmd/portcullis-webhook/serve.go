@@ -62,6 +62,9 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 		func() float64 { return float64(serving.Expires().Unix()) })
 	reviewer := admission.NewReviewer(engine, facts, time.Now)
 	reviewer.Pin(f.profile)
+	if f.bundle != "" && f.bundleInterval > 0 {
+		tasks = append(tasks, newBundleWatch(f, reviewer, logger).run)
+	}
 	handler, err := webhook.NewHandler(webhook.Options{
 		Reviewer: reviewer,
 		Callers:  callers, Logger: logger, Metrics: metrics,
