@@ -87,13 +87,20 @@ func (e *exchange) reject(body []byte, decoded *review, cause error) {
 }
 
 // shed denies for want of room. Clients that understand 429 try again by themselves.
-func (e *exchange) shed(request *admission.Request) {
+func (e *exchange) shed(request *admission.Request, cause error) {
 	e.count(outcomeShed)
-	e.handler.logger.Warn("shed a request", "uid", request.UID, "resource", request.Resource.Resource, "operation", request.Operation)
-	e.deny(retryable(failure(http.StatusTooManyRequests, overloadMessage)))
+	e.handler.logger.Warn("shed a request", "reason", cause.Error(), "uid", request.UID, "user", request.Subject.Username,
+		"resource", request.Resource.Resource, "operation", request.Operation)
+	message := overloadMessage
+	if errors.Is(cause, errShareUsed) {
+		message = shareMessage
+	}
+	e.deny(retryable(failure(http.StatusTooManyRequests, message)))
 }
 
 const overloadMessage = "the policy webhook is overloaded and has not judged this request: try again, and add replicas if it happens often"
+
+const shareMessage = "the policy webhook has as many requests of this user or of this service account's namespace under way as one may have, and has not judged this one: try again, with fewer requests at once or smaller objects"
 
 // retryable tells clients when to try again, where that helps.
 func retryable(status *metav1.Status) *metav1.Status {

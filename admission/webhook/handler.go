@@ -67,7 +67,9 @@ type Options struct {
 	// as the largest.
 	MaxBodies int
 	// MaxRunning is how many reviews run at once, 4 for each processor if 0;
-	// MaxWaiting how many wait for a place, 16 times MaxRunning but at least 256 if 0.
+	// MaxWaiting how many wait for a place, 16 times MaxRunning but at least 256 if 0. One
+	// subject, or all service accounts of a namespace, has at most half of each, and of
+	// MaxBodies.
 	MaxRunning, MaxWaiting int
 	// TimeoutCap limits what a caller may ask for, DefaultTimeoutCap if 0; it is also the
 	// timeout of a request that asks for none, if shorter than DefaultTimeout.
@@ -119,7 +121,7 @@ func NewHandler(options Options) (*Handler, error) {
 	return &Handler{
 		reviewer: options.Reviewer,
 		callers:  options.Callers,
-		limiter:  newLimiter(options.MaxRunning, options.MaxWaiting),
+		limiter:  newLimiter(options.MaxRunning, options.MaxWaiting, int64(max(options.MaxBodies/shareDivisor, options.MaxBody))),
 		memory:   semaphore.NewWeighted(int64(options.MaxBodies)),
 		options:  options,
 		logger:   options.Logger,
@@ -187,21 +189,22 @@ func (h *Handler) serve(exchange *exchange, r *http.Request) {
 		exchange.admitUnmatched()
 		return
 	}
-	if err := h.limiter.acquire(ctx); err != nil {
-		exchange.shed(request)
+	share := shareOf(request.Subject)
+	if err := h.limiter.acquire(ctx, share, size); err != nil {
+		exchange.shed(request, err)
 		return
 	}
 	review.Request.addObjects(request, body)
-	exchange.answer(request, h.judge(ctx, exchange.door, *request))
+	exchange.answer(request, h.judge(ctx, exchange.door, *request, func() { h.limiter.release(share, size) }))
 }
 
-// judge asks the reviewer, and answers for it when it panics or outlives the
+// judge asks the reviewer, which releases its place when it ends, and answers for it when it panics or outlives the
 // deadline. A reviewer that ignores its context keeps its place in the limiter until
 // it ends, so that hanging reviews cannot pile up.
-func (h *Handler) judge(ctx context.Context, door door, request admission.Request) admission.Verdict {
+func (h *Handler) judge(ctx context.Context, door door, request admission.Request, release func()) admission.Verdict {
 	verdicts := make(chan admission.Verdict, 1)
 	go func() {
-		defer h.limiter.release()
+		defer release()
 		defer func() {
 			if cause := recover(); cause != nil {
 				h.logger.Error("reviewer panicked", "uid", request.UID, "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))

@@ -359,7 +359,7 @@ func TestBypass43_DryRunIsJudgedAlike(t *testing.T) {
 func TestBypass44_AReviewerThatPanicsDenies(t *testing.T) {
 	panics := func(context.Context, admission.Request) admission.Verdict { panic("out of range") }
 	handler := newHandler(t, reviewer{review: panics, mutate: panics})
-	for range 3 * cap(handler.limiter.running) { // a panic gives its place back
+	for range 3 * handler.limiter.maxRunning { // a panic gives its place back
 		for _, path := range []string{ValidatePath, MutatePath} {
 			code, review := answer(t, handler, post(path, body("")))
 			if code != 200 || review.Response.Allowed || review.Response.Result.Code != 500 || !strings.Contains(review.Response.Result.Message, "panicked") {
@@ -457,7 +457,7 @@ func TestOverloadIsAnsweredAtOnce(t *testing.T) {
 	go send() // runs
 	<-entered
 	go send() // waits
-	for handler.limiter.waiting.Load() == 0 {
+	for handler.limiter.waitingNow() == 0 {
 		time.Sleep(time.Millisecond) // polls a condition
 	}
 	code, review := answer(t, handler, post(ValidatePath, body("")))
