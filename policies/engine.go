@@ -31,6 +31,7 @@ type Engine struct {
 	beforeRun   func(*plan) // set by tests to panic
 
 	memo *memo
+	pods workload.Cache // of normal forms, for pods of one template
 
 	mu    sync.Mutex
 	plans map[planKey]*plan
@@ -83,6 +84,19 @@ func (e *Engine) Enforcements(name string) map[string]Enforcement {
 		enforcements[i.Name] = i.Enforcement
 	}
 	return enforcements
+}
+
+// Instance gives a configured policy of a profile by its name.
+func (e *Engine) Instance(profile, name string) (Instance, bool) {
+	p, ok := e.profiles[profile]
+	if !ok {
+		return Instance{}, false
+	}
+	at := slices.IndexFunc(p.instances, func(i *instance) bool { return i.Name == name })
+	if at < 0 {
+		return Instance{}, false
+	}
+	return p.instances[at].Instance, true
 }
 
 func (e *Engine) compile() error {

@@ -209,7 +209,7 @@ func (j *judgement) workloads(ctx context.Context, p *plan) ([]workload.Workload
 	if !slices.ContainsFunc(p.instances, needsWorkload) || len(j.request.Object) == 0 {
 		return nil, true
 	}
-	found, err := extract(j.request, j.request.Object)
+	found, err := j.engine.extract(j.request, j.request.Object)
 	if err != nil {
 		for _, i := range p.instances {
 			if needsWorkload(i) {
@@ -245,11 +245,11 @@ func (j *judgement) keepOnly(ctx context.Context, p *plan, keep func(*planned) b
 // extract gives the normal forms of an object of the request's kind. Pods under
 // other resources (a Pod in pods/eviction is none) are not workloads; at the gate
 // and in audits unknown kinds are searched for pod specs.
-func extract(r *Request, raw []byte) ([]workload.Workload, error) {
+func (e *Engine) extract(r *Request, raw []byte) ([]workload.Workload, error) {
 	if r.SubResource != "" && !slices.Contains(podResources, r.resource()) {
 		return nil, nil
 	}
-	found, err := workload.Extract(r.Kind, raw)
+	found, err := e.pods.Extract(r.Kind, raw)
 	if err != nil || len(found) > 0 || r.Door == DoorAdmission || workload.Carries(r.Kind.Group, r.Kind.Kind) {
 		return found, err
 	}
@@ -373,7 +373,7 @@ func (j *judgement) oldInput(p *plan, w *workload.Workload) (*input, *workload.W
 	old.Object, old.OldObject = j.request.OldObject, nil
 	var before *workload.Workload
 	if w != nil {
-		found, err := extract(&old, old.Object)
+		found, err := j.engine.extract(&old, old.Object)
 		if err != nil {
 			return nil, nil
 		}
