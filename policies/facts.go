@@ -49,7 +49,7 @@ func withNewNamespace(r *Request, facts *Facts) *Facts {
 		completed.NamespaceMissing = err.Error()
 		return &completed
 	}
-	completed.Namespace = &Namespace{Name: r.Name, Labels: metadata.Labels, Annotations: metadata.Annotations}
+	completed.Namespace = &Namespace{Name: r.namespace(), Labels: metadata.Labels, Annotations: metadata.Annotations}
 	return &completed
 }
 

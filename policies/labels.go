@@ -37,8 +37,10 @@ func readLabels(raw []byte) (map[string]string, error) {
 
 // objectMetadata is what the engine itself reads of an object.
 type objectMetadata struct {
-	Labels      map[string]string `json:"labels"`
-	Annotations map[string]string `json:"annotations"`
+	Name         string            `json:"name"`
+	GenerateName string            `json:"generateName"`
+	Labels       map[string]string `json:"labels"`
+	Annotations  map[string]string `json:"annotations"`
 }
 
 // readMetadata reads an object's metadata, empty where there is no object.
@@ -50,7 +52,7 @@ func readMetadata(raw []byte) (objectMetadata, error) {
 		Metadata objectMetadata `json:"metadata"`
 	}
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return objectMetadata{}, fmt.Errorf("reading the object's labels: %w", err)
+		return objectMetadata{}, fmt.Errorf("reading the object's metadata: %w", err)
 	}
 	return object.Metadata, nil
 }

@@ -71,12 +71,31 @@ func (r *Request) resource() string {
 // namespace is the namespace whose rules apply. For a Namespace object that is
 // the namespace itself, which the API server names only on some requests
 // (k8s.io/apiserver's namespace matcher makes the same choice).
+// Where the request has no name the object's counts, and where that has still to be made up
+// what it will be like: else nobody's rules would be asked about it.
 func (r *Request) namespace() string {
-	if r.Resource.Group == "" && r.Resource.Resource == "namespaces" && r.Name != "" {
+	if r.Resource.Group != "" || r.Resource.Resource != "namespaces" {
+		return r.Namespace
+	}
+	if r.Name != "" {
 		return r.Name
+	}
+	for _, raw := range [][]byte{r.Object, r.OldObject} {
+		metadata, err := readMetadata(raw)
+		switch {
+		case err != nil: // a fault for whoever reads the object
+		case metadata.Name != "":
+			return metadata.Name
+		case metadata.GenerateName != "":
+			return metadata.GenerateName + generatedSuffix
+		}
 	}
 	return r.Namespace
 }
+
+// generatedSuffix stands for the five letters and digits that the API server appends to
+// generateName (k8s.io/apiserver/pkg/storage/names).
+const generatedSuffix = "xxxxx"
 
 // createsNamespace says whether the request creates a Namespace, which is then not to be
 // found in the cluster.
