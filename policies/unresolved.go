@@ -11,7 +11,8 @@ import (
 // What a manifest leaves open is named by its path in the manifest. Which policies that leaves
 // undecided is a question of the normal form, where the same thing may stand elsewhere,
 // in several places or under another name. In doubt a policy is undecided: one that was decided
-// on text that still has to be filled in would be decided wrongly.
+// on text that still has to be filled in would be decided wrongly. So what stands at a
+// place that is not known here may decide everything.
 
 // readsOpen says whether an instance reads what a manifest path decides.
 func (p *planned) readsOpen(w *workload.Workload, path string) bool {
@@ -19,12 +20,13 @@ func (p *planned) readsOpen(w *workload.Workload, path string) bool {
 		return true
 	}
 	reads, images := p.reads.fields["workload"], p.reads.fields["images"]
-	for _, place := range openPlaces(w, path) {
+	places, known := openPlaces(w, path)
+	for _, place := range places {
 		if reads.touches(place) || (place[0] == "images" && images != nil) {
 			return true
 		}
 	}
-	return (reads != nil || images != nil) && opensEverything(w, path)
+	return (reads != nil || images != nil) && (!known || opensEverything(w, path))
 }
 
 // opensEverything is true of a pod that cannot be read at all, and of Argo's patch,
@@ -34,13 +36,13 @@ func opensEverything(w *workload.Workload, path string) bool {
 }
 
 // openPlaces are the places of the normal form that a manifest path decides, as names
-// with "" for an item.
-func openPlaces(w *workload.Workload, path string) [][]string {
-	place := openPlace(w, path)
+// with "" for an item. There are none for what is known to decide nothing of a pod.
+func openPlaces(w *workload.Workload, path string) (places [][]string, known bool) {
+	place, known := openPlace(w, path)
 	if len(place) == 0 {
-		return nil
+		return nil, known
 	}
-	places := [][]string{place}
+	places = [][]string{place}
 	also := func(place ...string) { places = append(places, place) }
 	switch place[0] {
 	case "securityContext": // containers inherit it
@@ -54,7 +56,7 @@ func openPlaces(w *workload.Workload, path string) [][]string {
 		also("topologyKeys")
 	case "volumes":
 		if slices.Contains(place, "image") {
-			return [][]string{{"images"}}
+			return [][]string{{"images"}}, true
 		}
 		also("secretRefs")
 	case "containers":
@@ -71,7 +73,7 @@ func openPlaces(w *workload.Workload, path string) [][]string {
 		requests[n] = "requests"
 		also(requests...)
 	}
-	return places
+	return places, true
 }
 
 func at(place []string, n int) string {
@@ -81,30 +83,43 @@ func at(place []string, n int) string {
 	return ""
 }
 
-// openPlace is where a manifest path leads in the normal form, nil for nowhere.
-func openPlace(w *workload.Workload, path string) []string {
+// openPlace is where a manifest path leads in the normal form: nil for nowhere, where that is
+// known.
+func openPlace(w *workload.Workload, path string) (place []string, known bool) {
 	for i := range w.Containers {
 		if rest, ok := restBelow(path, w.Containers[i].Path); ok {
-			return append([]string{"containers", ""}, rest...)
+			return append([]string{"containers", ""}, rest...), true
 		}
 	}
 	for i := range w.Volumes {
 		if rest, ok := restBelow(path, w.Volumes[i].Path); ok {
-			return append([]string{"volumes", ""}, rest...)
+			return append([]string{"volumes", ""}, rest...), true
 		}
 	}
 	if rest, ok := restBelow(path, w.MetadataPath); ok {
-		return rest
+		return rest, true
 	}
-	// Settings of the pod may stand above it, in the defaults of a workflow: the first
-	// segment that names one counts.
-	segments := splitPath(path)
+	segments, ok := restBelow(path, w.Path)
+	if !ok {
+		segments = splitPath(path)
+	}
+	for len(segments) > 0 && slices.Contains(leading, segments[0]) {
+		segments = segments[1:]
+	}
+	if len(segments) > 0 && slices.Contains(besidePods, segments[0]) {
+		return nil, true
+	}
+	// Settings of the pod and of its containers may stand above it, in the defaults of a
+	// workflow: the first segment that names one counts.
 	for i, name := range segments {
-		if fieldNamed(workloadType, normalName(name)) >= 0 && !slices.Contains(aboutManifest, name) || slices.Contains(elsewhere, name) {
-			return segments[i:]
+		switch {
+		case slices.Contains(containerDefaults, name):
+			return append([]string{"containers", ""}, segments[i+1:]...), true
+		case fieldNamed(workloadType, normalName(name)) >= 0 && !slices.Contains(aboutManifest, name), slices.Contains(elsewhere, name):
+			return segments[i:], true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 var (
@@ -113,6 +128,13 @@ var (
 	aboutManifest = []string{"platform", "kind", "path", "metadataPath", "template", "mirror", "unresolved"}
 	// elsewhere are fields of a pod that only decide others in the normal form.
 	elsewhere = []string{"imagePullSecrets", "topologySpreadConstraints", "affinity"}
+	// leading are names that only lead to what makes a pod; "" is an index.
+	leading = []string{"", "spec", "templates", "templateDefaults", "workflowSpec", "pipelineSpec", "taskSpec", "tasks", "finally"}
+	// besidePods are what Argo's templates and Tekton's tasks have beside their pods: what goes in
+	// and comes out, and when they run.
+	besidePods = []string{"archiveLocation", "description", "displayName", "inputs", "memoize", "metrics", "name", "outputs", "params", "results", "retryStrategy", "synchronization", "timeout", "when"}
+	// containerDefaults hold fields of all containers: Tekton's of steps, Argo's of main containers.
+	containerDefaults = []string{"stepTemplate", "container", "script"}
 )
 
 // restBelow gives the segments of a path below another one.
@@ -183,6 +205,9 @@ func (s *readSet) touches(place []string) bool {
 		if t.Kind() != reflect.Struct {
 			break
 		}
+		if t == containerType && name == "restartPolicy" { // "Always" makes a sidecar
+			name = "role"
+		}
 		field := fieldNamed(t, normalName(name))
 		if field < 0 {
 			return s != nil && i > 0 && t != containerType
@@ -205,6 +230,7 @@ var renamed = map[string]string{
 	"readinessProbe":            "probes",
 	"startupProbe":              "probes",
 	"lifecycle":                 "hooks",
+	"computeResources":          "resources",
 	"serviceAccountName":        "serviceAccount",
 	"runtimeClassName":          "runtimeClass",
 	"priorityClassName":         "priorityClass",
