@@ -103,12 +103,20 @@ const (
 	tokenVolumeSuffix = 5
 )
 
+// decoders are used again: growing one to the depth of a pod costs as much as reading it.
+var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(new(bytes.Buffer)) }}
+
 // keyOf hashes what the normal form of a pod is made of, as it is written: spec,
 // metadata.labels and metadata.annotations. suffixed says that the suffix of token
 // volumes was left out, which is right only where the normal form leaves out the volume too.
 func keyOf(raw []byte) (key cacheKey, suffixed bool, err error) {
 	digest := sha256.New()
-	decoder := jsontext.NewDecoder(bytes.NewBuffer(raw))
+	decoder := decoders.Get().(*jsontext.Decoder)
+	decoder.Reset(bytes.NewBuffer(raw))
+	defer func() {
+		decoder.Reset(new(bytes.Buffer)) // lets go of raw
+		decoders.Put(decoder)
+	}()
 	err = eachField(decoder, func(name string) error {
 		switch name {
 		case "spec":

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -91,7 +90,7 @@ func NewLoad(url string, roots *x509.CertPool, clientPair *pki.Pair, connections
 	l := &Load{url: url, want: wanted(admitted)}
 	for n := range connections {
 		transport := &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: 1, DisableCompression: true}
-		l.workers = append(l.workers, &worker{&http.Client{Transport: transport, Timeout: time.Minute}, bodies.Clone(n % 90)})
+		l.workers = append(l.workers, &worker{&http.Client{Transport: transport, Timeout: time.Minute}, bodies.Clone(n)})
 	}
 	return l, nil
 }
@@ -123,8 +122,12 @@ func (l *Load) Run(ctx context.Context, duration time.Duration) (Throughput, err
 	group.Wait()
 	elapsed := time.Since(start)
 	all := slices.Concat(durations...)
-	if err := errors.Join(problems...); err != nil || len(all) == 0 {
-		return Throughput{}, fmt.Errorf("loading %s: %w", l.url, err)
+	problems = slices.DeleteFunc(problems, func(err error) bool { return err == nil })
+	if len(problems) > 0 {
+		return Throughput{}, fmt.Errorf("loading %s: %d of %d connections failed, the first because of: %w", l.url, len(problems), len(l.workers), problems[0])
+	}
+	if len(all) == 0 {
+		return Throughput{}, fmt.Errorf("loading %s: nothing was answered within %s", l.url, duration)
 	}
 	return Throughput{float64(len(all)) / elapsed.Seconds(), percentile(all, 50), percentile(all, 99)}, nil
 }

@@ -29,7 +29,7 @@ type Size struct {
 // The sizes: Full takes about three minutes and Short some seconds.
 var (
 	Full = Size{
-		Rounds: 40, Calls: 400, Load: 2 * time.Second, LoadRounds: 4, Connections: 64,
+		Rounds: 40, Calls: 300, Load: 2 * time.Second, LoadRounds: 4, Connections: 64,
 		Memory: 15 * time.Second, Concurrent: 200, Starts: 5, Policies: 1000, Loads: 5,
 	}
 	Short = Size{
@@ -99,76 +99,147 @@ const (
 	budgetLoad         = 1500 * time.Millisecond
 )
 
-func contenders() ([]Contender, error) {
-	fifty, err1 := Portcullis(Fifty)
-	fiftyCEL, err2 := CEL(Fifty)
-	ten, err3 := Portcullis(Ten)
-	tenCEL, err4 := CEL(Ten)
-	engine, err5 := NewHardenedEngine()
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
-		return nil, err
-	}
-	hardened, err := NewHandler(engine)
-	if err != nil {
-		return nil, err
-	}
-	var all []Contender
-	for _, c := range []struct {
-		name     string
-		handler  http.Handler
-		bodies   *Template
-		admitted bool
-	}{
-		{nameYardstick, Yardstick(), AllDifferent(Pod()), true},
-		{nameFifty, fifty, AllDifferent(Pod()), true},
-		{nameFiftyCEL, fiftyCEL, AllDifferent(Pod()), true},
-		{nameTen, ten, AllDifferent(Pod()), true},
-		{nameTenCEL, tenCEL, AllDifferent(Pod()), true},
-		{nameFindings, fifty, AllDifferent(BadPod()), false},
-		{nameFindingsCEL, fiftyCEL, AllDifferent(BadPod()), false},
-		{nameHardened, hardened, AllDifferent(Pod()), true},
-		{nameTemplate, fifty, SameTemplate(Pod()), true},
-		{nameHardenedSame, hardened, SameTemplate(Pod()), true},
-		{nameUnmatched, hardened, Unmatched(), true},
-		{nameUnmatchedStick, Yardstick(), Unmatched(), true},
-		{nameLease, hardened, Lease(), true},
-		{nameLeaseStick, Yardstick(), Lease(), true},
-	} {
-		caller, err := NewCaller(c.handler, c.bodies, c.admitted)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.name, err)
-		}
-		all = append(all, Contender{c.name, caller.Call})
-	}
-	return all, nil
+// entrant is a webhook in a comparison: how to make it, what it is sent, what it answers.
+type entrant struct {
+	name     string
+	make     func() (http.Handler, error)
+	bodies   *Template
+	admitted bool
 }
 
+// compare makes the webhooks of one comparison and no others: what lies in memory costs
+// the garbage collector time, and a webhook holds one bundle.
+func compare(size Size, entrants ...entrant) (map[string]*Figures, error) {
+	var contenders []Contender
+	for _, e := range entrants {
+		handler, err := e.make()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.name, err)
+		}
+		caller, err := NewCaller(handler, e.bodies, e.admitted)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.name, err)
+		}
+		contenders = append(contenders, Contender{e.name, caller.Call})
+	}
+	runtime.GC()
+	return Compare(size.Rounds, size.Calls, contenders...), nil
+}
+
+// once makes one webhook for several entrants.
+func once(handler http.Handler, err error) func() (http.Handler, error) {
+	return func() (http.Handler, error) { return handler, err }
+}
+
+func stick() (http.Handler, error) { return Yardstick(), nil }
+
 func reviewRows(_ context.Context, size Size, _ string) ([]Row, error) {
-	all, err := contenders()
+	var rows []Row
+	for _, part := range []func(Size) ([]Row, error){fiftyRows, tenRows, findingRows, templateRows, hardenedRows} {
+		more, err := part(size)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
+}
+
+func fiftyRows(size Size) ([]Row, error) {
+	f, err := compare(size,
+		entrant{nameYardstick, stick, AllDifferent(Pod()), true},
+		entrant{nameFifty, func() (http.Handler, error) { return Portcullis(Fifty) }, AllDifferent(Pod()), true},
+		entrant{nameFiftyCEL, func() (http.Handler, error) { return CEL(Fifty) }, AllDifferent(Pod()), true})
 	if err != nil {
 		return nil, err
 	}
-	f := Compare(size.Rounds, size.Calls, all...)
-	yardstick := f[nameYardstick]
-	rows := []Row{
-		figuresRow("a webhook that only decodes and answers (yardstick)", yardstick, yardstick),
-		figuresRow("50 policies, nothing cached", f[nameFifty], yardstick),
-		figuresRow("  the same in CEL", f[nameFiftyCEL], yardstick),
+	p99 := durationRow("  p99", f[nameFifty].P99, budgetP99)
+	if p99.Of > 1 {
+		p99.Note = fmt.Sprintf("the mean is %.0f µs and the processor time %.0f µs: what is beyond is waiting, for other programs or for the collector (the yardstick's p99 is %.1f and CEL's %.1f times its mean)",
+			micros(f[nameFifty].Mean), micros(f[nameFifty].CPU), tail(f[nameYardstick]), tail(f[nameFiftyCEL]))
+	}
+	return []Row{
+		figuresRow("a webhook that only decodes and answers (yardstick)", f[nameYardstick], f[nameYardstick]),
+		figuresRow("50 policies, nothing cached", f[nameFifty], f[nameYardstick]),
+		figuresRow("  the same in CEL", f[nameFiftyCEL], f[nameYardstick]),
 		ratioRow("  50 policies against CEL", f[nameFifty].Ratio(f[nameFiftyCEL]), 1, "CEL"),
-		durationRow("  p99", f[nameFifty].P99, budgetP99),
+		p99,
 		bytesRow("  allocated", f[nameFifty].Bytes, budgetBytes),
-		figuresRow("10 policies, nothing cached", f[nameTen], yardstick),
-		figuresRow("  the same in CEL", f[nameTenCEL], yardstick),
+	}, nil
+}
+
+func tail(f *Figures) float64 { return float64(f.P99) / float64(f.Mean) }
+
+func tenRows(size Size) ([]Row, error) {
+	f, err := compare(size,
+		entrant{nameYardstick, stick, AllDifferent(Pod()), true},
+		entrant{nameTen, func() (http.Handler, error) { return Portcullis(Ten) }, AllDifferent(Pod()), true},
+		entrant{nameTenCEL, func() (http.Handler, error) { return CEL(Ten) }, AllDifferent(Pod()), true})
+	if err != nil {
+		return nil, err
+	}
+	return []Row{
+		figuresRow("10 policies, nothing cached", f[nameTen], f[nameYardstick]),
+		figuresRow("  the same in CEL", f[nameTenCEL], f[nameYardstick]),
 		ratioRow("  10 policies against CEL", f[nameTen].Ratio(f[nameTenCEL]), 1, "CEL"),
-		figuresRow("50 policies, a pod with findings", f[nameFindings], yardstick),
-		figuresRow("  the same in CEL, which says only which failed", f[nameFindingsCEL], yardstick),
-		figuresRow("all of profile hardened, nothing cached", f[nameHardened], yardstick),
-		ratioRow("50 policies, a template already judged", f[nameTemplate].Ratio(yardstick), budgetTemplate, nameYardstick),
-		ratioRow("all of hardened, a template already judged", f[nameHardenedSame].Ratio(yardstick), 0, nameYardstick),
+	}, nil
+}
+
+func findingRows(size Size) ([]Row, error) {
+	f, err := compare(size,
+		entrant{nameYardstick, stick, AllDifferent(BadPod()), true},
+		entrant{nameFindings, func() (http.Handler, error) { return Portcullis(Fifty) }, AllDifferent(BadPod()), false},
+		entrant{nameFindingsCEL, func() (http.Handler, error) { return CEL(Fifty) }, AllDifferent(BadPod()), false})
+	if err != nil {
+		return nil, err
+	}
+	return []Row{
+		figuresRow("50 policies, a pod with findings: message, path and fix of each", f[nameFindings], f[nameYardstick]),
+		figuresRow("  the same in CEL, which says only which failed", f[nameFindingsCEL], f[nameYardstick]),
+	}, nil
+}
+
+func templateRows(size Size) ([]Row, error) {
+	fifty := once(Portcullis(Fifty))
+	f, err := compare(size,
+		entrant{nameYardstick, stick, SameTemplate(Pod()), true},
+		entrant{nameTemplate, fifty, SameTemplate(Pod()), true},
+		entrant{nameUnmatched, fifty, Unmatched(), true})
+	if err != nil {
+		return nil, err
+	}
+	row := ratioRow("50 policies, a template already judged", f[nameTemplate].Ratio(f[nameYardstick]), budgetTemplate, nameYardstick)
+	if row.Of > 1 {
+		row.Note = fmt.Sprintf("%.0f of %.0f µs are for reading the review and answering (as for an unmatched one); the rest reads the pod once more for what tells it from others, hashes that, and hands the review to a goroutine that a deadline can leave behind",
+			micros(f[nameUnmatched].Mean), micros(f[nameTemplate].Mean))
+	}
+	return []Row{row}, nil
+}
+
+func hardenedRows(size Size) ([]Row, error) {
+	engine, err := NewHardenedEngine()
+	if err != nil {
+		return nil, err
+	}
+	handler, err := NewHandler(engine)
+	hardened := once(handler, err)
+	f, err := compare(size,
+		entrant{nameYardstick, stick, AllDifferent(Pod()), true},
+		entrant{nameHardened, hardened, AllDifferent(Pod()), true},
+		entrant{nameHardenedSame, hardened, SameTemplate(Pod()), true},
+		entrant{nameUnmatched, hardened, Unmatched(), true},
+		entrant{nameUnmatchedStick, stick, Unmatched(), true},
+		entrant{nameLease, hardened, Lease(), true},
+		entrant{nameLeaseStick, stick, Lease(), true})
+	if err != nil {
+		return nil, err
+	}
+	return []Row{
+		figuresRow("all of profile hardened, nothing cached", f[nameHardened], f[nameYardstick]),
+		ratioRow("  a template already judged", f[nameHardenedSame].Ratio(f[nameYardstick]), 0, nameYardstick),
 		ratioRow("unmatched, 6 KB", f[nameUnmatched].Ratio(f[nameUnmatchedStick]), budgetUnmatched, nameYardstick),
 		ratioRow("unmatched, a Lease", f[nameLease].Ratio(f[nameLeaseStick]), budgetUnmatched, nameYardstick),
-	}
-	return rows, nil
+	}, nil
 }
 
 func figuresRow(what string, f, yardstick *Figures) Row {
