@@ -79,12 +79,10 @@ func (r *Reviewer) Mutate(ctx context.Context, request Request) Verdict {
 	r.choose(&request)
 	engine := r.Engine()
 	result := r.evaluate(ctx, engine, &request, policies.PhaseMutate)
-	patched, operations, err := patch.Merge(request.Object, result.Patches)
-	if err != nil {
-		result.Faults = append(result.Faults, patchFault(engine, result.Profile, err))
-	}
+	patched, operations, faults := mergePatches(engine, result.Profile, request.Object, result.Patches)
+	result.Faults = append(result.Faults, faults...)
 	verdict := newVerdict(engine, result)
-	if verdict.Admitted && err == nil {
+	if verdict.Admitted {
 		verdict.Patched, verdict.Patch = patched, operations
 	}
 	return verdict
@@ -98,17 +96,49 @@ func (r *Reviewer) evaluate(ctx context.Context, engine *policies.Engine, reques
 	return engine.Evaluate(ctx, request, &facts, r.now(), phase)
 }
 
-// patchFault blames the policies that contradict each other; it counts as much as
-// the stricter of the two.
-func patchFault(engine *policies.Engine, profile string, err error) policies.Fault {
-	fault := policies.Fault{Kind: policies.FaultPatch, Message: err.Error()}
-	var conflict *patch.ConflictError
-	if !errors.As(err, &conflict) {
-		return fault
+// mergePatches merges what policies ask for. Those to blame for a failure get a fault, and
+// the others their patches.
+func mergePatches(engine *policies.Engine, profile string, object []byte, edits []patch.Edit) (patched, operations []byte, faults []policies.Fault) {
+	for {
+		patched, operations, err := patch.Merge(object, edits)
+		if err == nil {
+			return patched, operations, faults
+		}
+		blamed, kind := blame(object, edits, err)
+		faults = append(faults, patchFault(engine, profile, blamed, kind, err))
+		if len(blamed) == 0 {
+			return nil, nil, faults
+		}
+		edits = slices.DeleteFunc(slices.Clone(edits), func(e patch.Edit) bool { return slices.Contains(blamed, e.Policy) })
 	}
-	enforcements := engine.Enforcements(profile)
-	fault.Policy = strings.Join(conflict.Policies[:], ", ")
-	fault.Enforcement = min(enforcements[conflict.Policies[0]], enforcements[conflict.Policies[1]])
+}
+
+// blame finds the policies that keep patches from being merged: two that contradict
+// each other, or the first whose own patches do not fit the object.
+func blame(object []byte, edits []patch.Edit, err error) ([]string, policies.FaultKind) {
+	var conflict *patch.ConflictError
+	if errors.As(err, &conflict) {
+		return slices.Compact(conflict.Policies[:]), policies.FaultPatch
+	}
+	for _, edit := range edits {
+		own := slices.DeleteFunc(slices.Clone(edits), func(e patch.Edit) bool { return e.Policy != edit.Policy })
+		if _, _, err := patch.Merge(object, own); err != nil {
+			return []string{edit.Policy}, policies.FaultError
+		}
+	}
+	return nil, policies.FaultPatch
+}
+
+// patchFault is the fault of some policies. It denies if that of one of them would.
+func patchFault(engine *policies.Engine, profile string, blamed []string, kind policies.FaultKind, err error) policies.Fault {
+	fault := policies.Fault{Policy: strings.Join(blamed, ", "), Kind: kind, Message: err.Error()}
+	for n, name := range blamed {
+		instance, ok := engine.Instance(profile, name)
+		own := policies.Fault{FailMode: instance.FailMode, Enforcement: instance.Enforcement}
+		if n == 0 || !ok || FaultDenies(own) {
+			fault.FailMode, fault.Enforcement = own.FailMode, own.Enforcement
+		}
+	}
 	return fault
 }
 
