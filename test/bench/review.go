@@ -83,7 +83,7 @@ func Lease() *Template {
 func newTemplate(group, version, kind, resource string, object []byte) *Template {
 	gvk := fmt.Sprintf(`{"group":%q,"version":%q,"kind":%q}`, group, version, kind)
 	gvr := fmt.Sprintf(`{"group":%q,"version":%q,"resource":%q}`, group, version, resource)
-	body := fmt.Appendf(nil, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"7f0c2b0e-5d5e-4f39-9a53-0000%s","kind":%s,"resource":%s,"requestKind":%s,"requestResource":%s,"namespace":"shop","operation":"CREATE","userInfo":{"username":"system:serviceaccount:kube-system:`+user+`","uid":"8a3c1f52-6a35-4a51-8e40-3f3f1cfc7c55","groups":["system:serviceaccounts","system:serviceaccounts:kube-system","system:authenticated"]},"object":%s,"oldObject":null,"dryRun":false,"options":{"kind":"CreateOptions","apiVersion":"meta.k8s.io/v1"}}}`,
+	body := fmt.Appendf(nil, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"7f0c2b0e-5d5e-4f39-9a53-0000%s","kind":%s,"resource":%s,"requestKind":%s,"requestResource":%s,"namespace":"shop","operation":"CREATE","userInfo":{"username":"system:serviceaccount:`+team+`:replicaset-controller","uid":"8a3c1f52-6a35-4a51-8e40-3f3f1cfc7c55","groups":["system:serviceaccounts","system:serviceaccounts:`+team+`","system:authenticated"]},"object":%s,"oldObject":null,"dryRun":false,"options":{"kind":"CreateOptions","apiVersion":"meta.k8s.io/v1"}}}`,
 		number, gvk, gvr, gvk, gvr, object)
 	if !json.Valid(body) {
 		panic("the template is no JSON: " + string(body))
@@ -99,15 +99,18 @@ func newTemplate(group, version, kind, resource string, object []byte) *Template
 	}
 }
 
-// user is who asks in a template.
-const user = "replicaset-controller"
+// team is the namespace of the service account that asks in a template.
+const team = "kube-system"
+
+// teams is how many others ask in clones.
+const teams = 10
 
 // Clone makes an independent template for another goroutine. Its numbers start
-// elsewhere, and somebody else asks: the webhook lets no single user take all places.
+// elsewhere, and another team asks: the webhook lets none take all places.
 func (t *Template) Clone(n int) *Template {
-	other := fmt.Sprintf("controller-%0*d", len(user)-len("controller-"), n)
+	other := fmt.Sprintf("team-%0*d", len(team)-len("team-"), n%teams)
 	return &Template{
-		body:    bytes.ReplaceAll(t.body, []byte(user), []byte(other)),
+		body:    bytes.ReplaceAll(t.body, []byte(team), []byte(other)),
 		offsets: t.offsets,
 		number:  uint64(n%90) * 1_000_000,
 	}
