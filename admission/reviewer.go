@@ -118,7 +118,7 @@ func mergePatches(engine *policies.Engine, profile string, object []byte, edits 
 func blame(object []byte, edits []patch.Edit, err error) ([]string, policies.FaultKind) {
 	var conflict *patch.ConflictError
 	if errors.As(err, &conflict) {
-		return slices.Compact(conflict.Policies[:]), policies.FaultPatch
+		return slices.Compact(slices.Clone(conflict.Policies[:])), policies.FaultPatch
 	}
 	for _, edit := range edits {
 		own := slices.DeleteFunc(slices.Clone(edits), func(e patch.Edit) bool { return e.Policy != edit.Policy })

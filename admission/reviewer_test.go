@@ -223,6 +223,14 @@ func TestPatchesAreMergedAndConflictsAreFaults(t *testing.T) {
 	}
 }
 
+func TestAPolicyThatContradictsItselfIsToldSo(t *testing.T) {
+	e := engine(t, "policies: [{policy: pods/x}]\n", "x", `patch contains {"path": ["metadata", "labels", "x"], "set": v} if { some v in ["1", "2"]; input.object.kind }`)
+	v := reviewer(e).Mutate(context.Background(), pod(object))
+	if v.Admitted || len(v.Faults) != 1 || v.Faults[0].Policy != "pods/x" || !strings.Contains(v.Faults[0].Message, "pods/x contradicts itself about metadata.labels.x") {
+		t.Errorf("got %+v, want a fault of pods/x that says it contradicts itself", v)
+	}
+}
+
 func TestAPinnedProfileJudgesEveryRequest(t *testing.T) {
 	e := engine(t, "profiles: [{name: soft}, {name: strict, policies: [{policy: pods/x}]}]\ndefaultProfile: soft\n", "x", denies)
 	r := reviewer(e)
