@@ -64,3 +64,15 @@ func TestFindingsOfSeveralTemplatesAreKeptApart(t *testing.T) {
 	workflow := `{"kind":"Workflow","spec":{"templates":[{"name":"a","container":{"image":"app:1"}},{"name":"b","container":{"image":"app:1"}}]}}`
 	wantSpoken(t, judge(t, engine, objectRequest("argoproj.io", "v1alpha1", "workflows", "Workflow", workflow), nil), "pods/x: once", "pods/x: same", "pods/x: same")
 }
+
+func TestOnlyAnEnforcedPolicyPatches(t *testing.T) {
+	for enforcement, want := range map[string]int{"deny": 1, "warn": 0, "audit": 0, "'off'": 0} {
+		files := bundleFiles("policies: [{policy: test/patched, enforcement: "+enforcement+"}]", "patched.rego",
+			regoPolicy("test/patched", "match: {workload: pods}", `patch contains {"path": ["metadata", "labels", "a"], "set": "b"}`))
+		engine := mustCompile(t, files)
+		result := engine.Evaluate(t.Context(), podRequest(plainPod), &Facts{}, noon, PhaseMutate)
+		if len(result.Patches) != want || len(result.Faults) > 0 {
+			t.Errorf("enforcement %s: got %d patches and faults %v, want %d patches", enforcement, len(result.Patches), result.Faults, want)
+		}
+	}
+}

@@ -72,6 +72,9 @@ func (e *Engine) possibleProfiles(r *Request) []*profile {
 
 // concerns decides from the request alone.
 func (i *instance) concerns(r *Request, phase Phase) bool {
+	if phase == PhaseMutate && i.Enforcement != EnforceDeny {
+		return false // what only warns or is only recorded changes no object
+	}
 	return i.policy.at(r.Door) &&
 		slices.ContainsFunc(phase.effects(), i.policy.has) &&
 		i.match.matchesRequest(r)
