@@ -24,6 +24,23 @@ settings(formats, names, harmless, minimum_length, minimum_entropy) := {
 	"minimum_entropy": minimum_entropy,
 }
 
+# part is what is looked through of a text: all of it, or its beginning and end where it is
+# longer than a limit.
+part(text, limit) := text if {
+	count(text) <= limit
+} else := concat("\n", [substring(text, 0, half), substring(text, count(text) - half, -1)]) if {
+	half := floor(limit / 2)
+}
+
+# shares is how many characters of each of some texts are looked through, given how long they are and
+# how much may be in all: whatever they have where that suffices, else an equal share.
+# It is undefined where there are so many texts that the shares would say nothing.
+shares(lengths, limit) := limit if {
+	sum(lengths) <= limit
+} else := floor(limit / count(lengths)) if {
+	count(lengths) * 512 <= limit
+}
+
 # named says whether a name is that of a credential.
 named(name, s) if regex.match(s.named, name)
 
@@ -44,11 +61,15 @@ known_format(text, s) := found[0] if {
 	found := [format.name | some format in s.formats; regex.match(format.pattern, text)]
 }
 
+# longest_word is how long a word may be to be judged by its entropy.
+longest_word := 256
+
 # randomness is the entropy of a value that looks random: one long word with capitals,
 # small letters and digits, and enough entropy. Hexadecimal digests stay below 4 bits.
 randomness(value, s) := bits if {
 	count(value) >= s.minimum_length
-	regex.match("^[A-Za-z0-9+/=_-]{1,256}$", value)
+	count(value) <= longest_word
+	regex.match("^[A-Za-z0-9+/=_-]+$", value)
 	regex.match("[a-z]", value)
 	regex.match("[A-Z]", value)
 	regex.match("[0-9]", value)

@@ -20,6 +20,19 @@ test_entropy_is_shannons if {
 	close_to(credentials.entropy("hello"), 1.9219281)
 }
 
+test_a_long_text_is_looked_at_from_both_ends if {
+	credentials.part("abcdef", 6) == "abcdef"
+	credentials.part("abcdefg", 6) == "abc\nefg"
+	credentials.part("äbcdefü", 4) == "äb\nfü"
+}
+
+test_texts_share_what_may_be_looked_through if {
+	credentials.shares([500, 524], 1024) == 1024
+	credentials.shares([500, 525], 1024) == 512
+	not credentials.shares([500, 500, 25], 1024)
+	credentials.shares([], 1024) == 1024
+}
+
 test_an_empty_list_matches_nothing if {
 	not regex.match(credentials.any_of([]), "")
 	not regex.match(credentials.any_of([]), "anything\nat all")

@@ -96,6 +96,11 @@
 #         type: number
 #         minimum: 0
 #         default: 4.35
+#       maxLength:
+#         description: How many characters a word of the command or an argument may have. A longer one is not looked through but refused; Linux itself takes no more than 131072.
+#         type: integer
+#         minimum: 256
+#         default: 65536
 package portcullis.configuration.args_credentials
 
 import data.portcullis.lib.credentials
@@ -111,6 +116,7 @@ settings := credentials.settings(
 deny contains finding if {
 	some container in input.workload.containers
 	some i, argument in array.concat(container.command, container.args)
+	count(argument) <= input.parameters.maxLength
 	regex.match(settings.format, argument)
 	format := credentials.known_format(argument, settings)
 	finding := found(container, i, sprintf("holds a credential: %s", [format]), credentials.masked(argument, settings))
@@ -119,11 +125,20 @@ deny contains finding if {
 deny contains finding if {
 	some container in input.workload.containers
 	some i, argument in array.concat(container.command, container.args)
+	count(argument) <= input.parameters.maxLength
 	regex.match(settings.assigned, argument)
 	names := {assignment.name | some assignment in credentials.assignments(argument, settings)}
 	names != set()
 	what := sprintf("gives a literal value to %s", [concat(", ", sort(names))])
 	finding := found(container, i, what, credentials.masked(argument, settings))
+}
+
+deny contains finding if {
+	some container in input.workload.containers
+	some i, argument in array.concat(container.command, container.args)
+	count(argument) > input.parameters.maxLength
+	what := sprintf("has %d characters, too many to look through", [count(argument)])
+	finding := found(container, i, what, credentials.reference)
 }
 
 # The value follows its flag, which may be the last word of the command.

@@ -8,6 +8,7 @@ parameters := {
 	"harmless": ["^$", "^\\$\\(.*\\)$", "^true$"],
 	"minLength": 32,
 	"minEntropy": 4.35,
+	"maxLength": 256,
 }
 
 # put together, so that no scanner takes the test for a leak

@@ -7,6 +7,9 @@
 #   Found are known formats anywhere in a value (binary ones included), literal values under a
 #   key that says what they are, and long random words. Assignments inside a text, such as
 #   password=… in a properties file, only warn. No finding repeats the value.
+#
+#   Of large entries the beginning and the end are looked through, with a warning: a credential in the
+#   middle of a megabyte is not found.
 # custom:
 #   severity: high
 #   match:
@@ -98,6 +101,11 @@
 #         type: number
 #         minimum: 0
 #         default: 4.35
+#       maxLength:
+#         description: How many characters of all entries together are looked through, 64 added for each entry. Of a longer ConfigMap each entry has an equal share, its beginning and end; one with so many entries that a share is less than 512 is refused.
+#         type: integer
+#         minimum: 4096
+#         default: 131072
 package portcullis.configuration.configmap_credentials
 
 import data.portcullis.lib.credentials
@@ -110,24 +118,57 @@ settings := credentials.settings(
 	input.parameters.minEntropy,
 )
 
+# How long the entries are; each takes its time, however short it is.
+lengths := array.concat(
+	[length | some key, value in input.object.data; length := (count(key) + count(value)) + 64],
+	[length | some key, value in input.object.binaryData; length := (count(key) + count(value)) + 64],
+)
+
+share := credentials.shares(lengths, input.parameters.maxLength)
+
 deny contains finding if {
 	some key, value in input.object.data
-	reason := credentials.reason(key, value, settings)
+	reason := credentials.reason(key, credentials.part(value, share), settings)
 	finding := found("data", key, reason)
 }
 
 deny contains finding if {
 	some key, value in input.object.binaryData
 	base64.is_valid(value)
-	format := credentials.known_format(base64.decode(value), settings)
+	format := credentials.known_format(credentials.part(base64.decode(value), share), settings)
 	finding := found("binaryData", key, sprintf("holds a credential: %s", [format]))
+}
+
+deny contains finding if {
+	not share
+	some field in ["data", "binaryData"]
+	entries := {"data": object.get(input.object, "data", {}), "binaryData": object.get(input.object, "binaryData", {})}[field]
+	count(entries) > 0
+	finding := {
+		"msg": sprintf("%s has %d entries, too many to look through", [field, count(entries)]),
+		"path": field,
+		"fix": [{"op": "remove", "path": field}],
+	}
+}
+
+warn contains finding if {
+	some key, value in input.object.data
+	count(value) > share
+	finding := found("data", key, sprintf("is too long to look through but for %d characters", [share]))
+}
+
+warn contains finding if {
+	some key, value in input.object.binaryData
+	count(base64.decode(value)) > share
+	finding := found("binaryData", key, sprintf("is too long to look through but for %d characters", [share]))
 }
 
 # Whether a line of a file is a setting or a sentence cannot be known: a warning.
 warn contains finding if {
 	some key, value in input.object.data
-	not credentials.reason(key, value, settings)
-	names := {assignment.name | some assignment in credentials.assignments(value, settings)}
+	text := credentials.part(value, share)
+	not credentials.reason(key, text, settings)
+	names := {assignment.name | some assignment in credentials.assignments(text, settings)}
 	names != set()
 	finding := found("data", key, sprintf("gives a literal value to %s", [concat(", ", sort(names))]))
 }

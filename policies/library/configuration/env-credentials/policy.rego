@@ -100,6 +100,11 @@
 #         type: number
 #         minimum: 0
 #         default: 4.35
+#       maxLength:
+#         description: How many characters the value of a variable may have. A longer one is not looked through but refused; Linux itself takes no more than 131072.
+#         type: integer
+#         minimum: 256
+#         default: 65536
 package portcullis.configuration.env_credentials
 
 import data.portcullis.lib.credentials
@@ -119,6 +124,7 @@ deny contains found(container, variable) if {
 	some container in input.workload.containers
 	some variable in container.env
 	variable.source == "value"
+	count(variable.value) <= input.parameters.maxLength
 	regex.match(settings.format, variable.value)
 }
 
@@ -126,6 +132,7 @@ deny contains found(container, variable) if {
 	some container in input.workload.containers
 	some variable in container.env
 	variable.source == "value"
+	count(variable.value) <= input.parameters.maxLength
 	regex.match(settings.named, variable.name)
 }
 
@@ -134,9 +141,20 @@ deny contains found(container, variable) if {
 	some variable in container.env
 	variable.source == "value"
 	count(variable.value) >= settings.minimum_length
+	count(variable.value) <= credentials.longest_word
 }
 
-found(container, variable) := {
+deny contains finding if {
+	some container in input.workload.containers
+	some variable in container.env
+	count(variable.value) > input.parameters.maxLength
+	reason := sprintf("has %d characters, too many to look through", [count(variable.value)])
+	finding := finding_of(container, variable, reason)
+}
+
+found(container, variable) := finding_of(container, variable, credentials.reason(variable.name, variable.value, settings))
+
+finding_of(container, variable, reason) := {
 	"msg": sprintf("variable %s of container %q %s", [variable.name, container.name, reason]),
 	"path": concat("", [variable.path, ".value"]),
 	"fix": [
@@ -147,6 +165,4 @@ found(container, variable) := {
 			"value": {"name": "replace-with-a-secret", "key": variable.name},
 		},
 	],
-} if {
-	reason := credentials.reason(variable.name, variable.value, settings)
 }
