@@ -126,7 +126,9 @@ func (spec *argoSpec) pod(at, template node) (pod, bool, error) {
 		return pod{}, false, err
 	}
 	p := pod{path: template.path, metadataPath: join(template.path, "metadata"), template: true,
-		metadata: t.Metadata, syntax: argoExpressions, origins: map[string]string{}}
+		metadata: t.Metadata, syntax: argoExpressions, origins: map[string]string{},
+		// Defaults may leave the image to the templates that they complete.
+		images: template.path == join(at.path, "templateDefaults")}
 	p.addArgoContainers(&t)
 	if len(p.containers) == 0 {
 		return pod{}, false, nil
