@@ -40,14 +40,12 @@ const (
 	maxCachedContainer = 16
 )
 
-// Extract is [Extract]. Its result is shared: nobody may change it. checked says that raw
-// is known to be well-formed JSON without duplicate keys, which need not be found
-// out again then.
-func (c *Cache) Extract(kind metav1.GroupVersionKind, raw []byte, checked bool) ([]Workload, error) {
+// Extract is [Extract]. Its result is shared: nobody may change it.
+func (c *Cache) Extract(kind metav1.GroupVersionKind, raw []byte) ([]Workload, error) {
 	if kind.Group != "" || kind.Kind != "Pod" || len(raw) > maxCachedBytes {
 		return Extract(kind, raw)
 	}
-	key, suffixed, err := keyOf(raw, checked)
+	key, suffixed, err := keyOf(raw)
 	if err != nil {
 		return Extract(kind, raw) // which says what is wrong
 	}
@@ -105,55 +103,43 @@ const (
 	tokenVolumeSuffix = 5
 )
 
-// keyOf hashes what the normal form of a pod is made of, as it is written: spec,
-// metadata.labels and metadata.annotations. suffixed says that the suffix of token
-// volumes was left out, which is right only where the normal form leaves out the volume too.
-func keyOf(raw []byte, checked bool) (key cacheKey, suffixed bool, err error) {
-	each := eachMemberOf
-	if checked {
-		each = scanMembers
-	}
-	digest := sha256.New()
-	err = each(raw, func(name string, value []byte) error {
-		switch name {
-		case "spec":
-			suffixed = writeSpec(digest, value)
-		case "metadata":
-			return each(value, func(name string, value []byte) error {
-				if name == "labels" || name == "annotations" {
-					writePart(digest, name[0], value)
-				}
-				return nil
-			})
-		}
-		return nil
-	})
-	digest.Sum(key[:0])
-	return key, suffixed, err
-}
-
 // decoders are used again: growing one to the depth of a pod costs as much as reading it.
 var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(new(bytes.Buffer)) }}
 
-// eachMemberOf gives the members of a JSON object and checks it on the way.
-func eachMemberOf(raw []byte, f func(name string, value []byte) error) error {
+// keyOf hashes what the normal form of a pod is made of, as it is written: spec,
+// metadata.labels and metadata.annotations. suffixed says that the suffix of token
+// volumes was left out, which is right only where the normal form leaves out the volume too.
+func keyOf(raw []byte) (key cacheKey, suffixed bool, err error) {
+	digest := sha256.New()
 	decoder := decoders.Get().(*jsontext.Decoder)
 	decoder.Reset(bytes.NewBuffer(raw))
 	defer func() {
 		decoder.Reset(new(bytes.Buffer)) // lets go of raw
 		decoders.Put(decoder)
 	}()
-	err := eachField(decoder, func(name string) error {
-		value, err := decoder.ReadValue()
-		if err != nil {
+	err = eachField(decoder, func(name string) error {
+		switch name {
+		case "spec":
+			value, err := decoder.ReadValue()
+			suffixed = writeSpec(digest, value)
 			return err
+		case "metadata":
+			return eachField(decoder, func(name string) error {
+				if name != "labels" && name != "annotations" {
+					return decoder.SkipValue()
+				}
+				value, err := decoder.ReadValue()
+				writePart(digest, name[0], value)
+				return err
+			})
 		}
-		return f(name, value)
+		return decoder.SkipValue()
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = atEnd(decoder)
 	}
-	return atEnd(decoder)
+	digest.Sum(key[:0])
+	return key, suffixed, err
 }
 
 func atEnd(decoder *jsontext.Decoder) error {

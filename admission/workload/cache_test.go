@@ -18,7 +18,7 @@ func injected(replacements ...string) []byte {
 }
 
 func TestPodsThatDifferInNamesOnlyShareAKey(t *testing.T) {
-	base, suffixed, err := keyOf(injected(), true)
+	base, suffixed, err := keyOf(injected())
 	if err != nil || !suffixed {
 		t.Fatalf("got suffixed = %t and error %v, want true and none", suffixed, err)
 	}
@@ -38,7 +38,7 @@ func TestPodsThatDifferInNamesOnlyShareAKey(t *testing.T) {
 		"a longer suffix":                    {injected("SUFFIX", "abcdef"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			key, _, err := keyOf(c.pod, true)
+			key, _, err := keyOf(c.pod)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,7 +64,7 @@ func TestACachedWorkloadIsTheOneThatExtractingGives(t *testing.T) {
 			var cache Cache
 			for n := range 6 {
 				raw := []byte(strings.NewReplacer("NAME", fmt.Sprint("n", n), "UID", fmt.Sprint(n), "SUFFIX", fmt.Sprintf("abcd%d", n), "VALUE", "v").Replace(template))
-				got, err := cache.Extract(podKind, raw, false)
+				got, err := cache.Extract(podKind, raw)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -95,53 +95,12 @@ func TestAnUnreadablePodIsRefusedEachTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var cache Cache
 			for range 3 {
-				if _, err := cache.Extract(podKind, []byte(raw), false); err == nil {
+				if _, err := cache.Extract(podKind, []byte(raw)); err == nil {
 					t.Error("got no error, want one")
 				}
 			}
 		})
 	}
-}
-
-func TestCheckedPodsHaveTheSameKeys(t *testing.T) {
-	for name, raw := range map[string]string{
-		"a pod":                  string(injected()),
-		"with blanks":            "\n { \"spec\" : { \"a\" : [ 1 , true , \"x\" ] } ,\t\"metadata\" : { \"labels\" : { } } } \n",
-		"with escapes in values": `{"spec":{"a":"\\\"}{\\","b":"\\\\"},"metadata":{"labels":{"x":"\""}}}`,
-		"with nothing in it":     `{}`,
-		"with scalars":           `{"spec":12.5e3,"metadata":{"labels":null,"annotations":false}}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			want, _, err := keyOf([]byte(raw), false)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, _, err := keyOf([]byte(raw), true)
-			if err != nil || got != want {
-				t.Errorf("got key %x and error %v, want %x", got, err, want)
-			}
-		})
-	}
-}
-
-func TestNamesWithEscapesAreLeftToADecoder(t *testing.T) {
-	if err := scanMembers([]byte(`{"sp\u0065c":{}}`), func(string, []byte) error { return nil }); err == nil {
-		t.Error("got no error, want one: the name is spec in disguise")
-	}
-}
-
-// FuzzScan holds the fast scan of what is known to be well-formed against a decoder.
-func FuzzScan(f *testing.F) {
-	f.Add(injected())
-	f.Add([]byte(`{"spec":{"a":"\\\"}{\\"},"metadata":{"labels":{"x":"\""}}}`))
-	f.Add([]byte(`{"":"`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		want, _, strictErr := keyOf(raw, false)
-		got, _, err := keyOf(raw, true)
-		if strictErr == nil && err == nil && got != want {
-			t.Fatalf("got another key than a decoder for %q", raw)
-		}
-	})
 }
 
 // FuzzCache looks for a pod that the cache takes for another.
@@ -151,12 +110,12 @@ func FuzzCache(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var cache Cache
 		for range 2 { // known before, so that a pod that only seems to be this one is noticed
-			if _, err := cache.Extract(podKind, injected(), false); err != nil {
+			if _, err := cache.Extract(podKind, injected()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 3 {
-			got, err := cache.Extract(podKind, raw, false)
+			got, err := cache.Extract(podKind, raw)
 			want, wantErr := Extract(podKind, raw)
 			if (err == nil) != (wantErr == nil) || !reflect.DeepEqual(got, want) {
 				t.Fatalf("got %+v, %v, want %+v, %v", got, err, want, wantErr)
