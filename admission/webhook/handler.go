@@ -95,6 +95,7 @@ type Handler struct {
 	metrics  *Metrics
 	draining atomic.Bool
 	bodies   sync.Pool
+	crew     crew
 }
 
 // NewHandler checks the options and makes a handler.
@@ -127,6 +128,7 @@ func NewHandler(options Options) (*Handler, error) {
 		logger:   options.Logger,
 		metrics:  options.Metrics,
 		bodies:   sync.Pool{New: func() any { return new([]byte) }},
+		crew:     newCrew(),
 	}, nil
 }
 
@@ -203,7 +205,7 @@ func (h *Handler) serve(exchange *exchange, r *http.Request) {
 // it ends, so that hanging reviews cannot pile up.
 func (h *Handler) judge(ctx context.Context, door door, request admission.Request, release func()) admission.Verdict {
 	verdicts := make(chan admission.Verdict, 1)
-	go func() {
+	h.crew.run(func() {
 		defer release()
 		defer func() {
 			if cause := recover(); cause != nil {
@@ -212,7 +214,7 @@ func (h *Handler) judge(ctx context.Context, door door, request admission.Reques
 			}
 		}()
 		verdicts <- door.ask(ctx, h.reviewer, request)
-	}()
+	})
 	select {
 	case verdict := <-verdicts:
 		return verdict
