@@ -181,19 +181,19 @@ func TestPatchesAreMergedAndConflictsAreFaults(t *testing.T) {
 		labels                  map[string]string // nil for no patch
 		blamed                  []string
 	}{
-		"two patches":                            {"policies: [{policy: pods/x}, {policy: pods/y}]", set("x", "1"), set("y", "2"), true, map[string]string{"a": "b", "x": "1", "y": "2"}, nil},
-		"the same patch twice":                   {"policies: [{policy: pods/x}, {policy: pods/y}]", set("x", "1"), set("x", "1"), true, map[string]string{"a": "b", "x": "1"}, nil},
-		"a patch that changes nothing":           {"policies: [{policy: pods/x}]", set("a", "b"), "", true, nil, nil},
-		"a conflict":                             {"policies: [{policy: pods/x}, {policy: pods/y}]", set("x", "1"), set("x", "2"), false, nil, []string{"pods/x, pods/y"}},
-		"a conflict with one that fails open":    {"policies: [{policy: pods/x, failMode: open}, {policy: pods/y}]", set("x", "1"), set("x", "2"), false, nil, []string{"pods/x, pods/y"}},
-		"a conflict of two that fail open":       {"policies: [{policy: pods/x, failMode: open}, {policy: pods/y, failMode: open}]", set("x", "1"), set("x", "2"), true, nil, []string{"pods/x, pods/y"}},
-		"a conflict of two that only warn":       {"policies: [{policy: pods/x, enforcement: warn}, {policy: pods/y, enforcement: warn}]", set("x", "1"), set("x", "2"), true, nil, []string{"pods/x, pods/y"}},
-		"a conflict neither would deny for":      {"policies: [{policy: pods/x, enforcement: warn}, {policy: pods/y, failMode: open}]", set("x", "1"), set("x", "2"), true, nil, []string{"pods/x, pods/y"}},
-		"a path that does not fit":               {"policies: [{policy: pods/x}, {policy: pods/y}]", misfit, set("y", "2"), false, nil, []string{"pods/x"}},
-		"a path that does not fit, failing open": {"policies: [{policy: pods/x, failMode: open}, {policy: pods/y}]", misfit, set("y", "2"), true, map[string]string{"a": "b", "y": "2"}, []string{"pods/x"}},
-		"a path that does not fit, only warning": {"policies: [{policy: pods/x, enforcement: warn}, {policy: pods/y}]", misfit, set("y", "2"), true, map[string]string{"a": "b", "y": "2"}, []string{"pods/x"}},
-		"a fault beside a patch":                 {"policies: [{policy: pods/x}, {policy: pods/y}]", `patch contains {"path": ["a"], "set": 1} if to_number(input.object.kind) > 0`, set("y", "2"), false, nil, []string{"pods/x"}},
-		"a fault that fails open beside a patch": {"policies: [{policy: pods/x, failMode: open}, {policy: pods/y}]", `patch contains {"path": ["a"], "set": 1} if to_number(input.object.kind) > 0`, set("y", "2"), true, map[string]string{"a": "b", "y": "2"}, []string{"pods/x"}},
+		"two patches":                             {"policies: [{policy: pods/x}, {policy: pods/y}]", set("x", "1"), set("y", "2"), true, map[string]string{"a": "b", "x": "1", "y": "2"}, nil},
+		"the same patch twice":                    {"policies: [{policy: pods/x}, {policy: pods/y}]", set("x", "1"), set("x", "1"), true, map[string]string{"a": "b", "x": "1"}, nil},
+		"a patch that changes nothing":            {"policies: [{policy: pods/x}]", set("a", "b"), "", true, nil, nil},
+		"a conflict":                              {"policies: [{policy: pods/x}, {policy: pods/y}]", set("x", "1"), set("x", "2"), false, nil, []string{"pods/x, pods/y"}},
+		"a conflict with one that fails open":     {"policies: [{policy: pods/x, failMode: open}, {policy: pods/y}]", set("x", "1"), set("x", "2"), false, nil, []string{"pods/x, pods/y"}},
+		"a conflict of two that fail open":        {"policies: [{policy: pods/x, failMode: open}, {policy: pods/y, failMode: open}]", set("x", "1"), set("x", "2"), true, nil, []string{"pods/x, pods/y"}},
+		"two that only warn, which patch nothing": {"policies: [{policy: pods/x, enforcement: warn}, {policy: pods/y, enforcement: warn}]", set("x", "1"), set("x", "2"), true, nil, nil},
+		"one that warns does not contradict":      {"policies: [{policy: pods/x, enforcement: warn}, {policy: pods/y, failMode: open}]", set("x", "1"), set("x", "2"), true, map[string]string{"a": "b", "x": "2"}, nil},
+		"a path that does not fit":                {"policies: [{policy: pods/x}, {policy: pods/y}]", misfit, set("y", "2"), false, nil, []string{"pods/x"}},
+		"a path that does not fit, failing open":  {"policies: [{policy: pods/x, failMode: open}, {policy: pods/y}]", misfit, set("y", "2"), true, map[string]string{"a": "b", "y": "2"}, []string{"pods/x"}},
+		"a path that does not fit, only warning":  {"policies: [{policy: pods/x, enforcement: warn}, {policy: pods/y}]", misfit, set("y", "2"), true, map[string]string{"a": "b", "y": "2"}, nil},
+		"a fault beside a patch":                  {"policies: [{policy: pods/x}, {policy: pods/y}]", `patch contains {"path": ["a"], "set": 1} if to_number(input.object.kind) > 0`, set("y", "2"), false, nil, []string{"pods/x"}},
+		"a fault that fails open beside a patch":  {"policies: [{policy: pods/x, failMode: open}, {policy: pods/y}]", `patch contains {"path": ["a"], "set": 1} if to_number(input.object.kind) > 0`, set("y", "2"), true, map[string]string{"a": "b", "y": "2"}, []string{"pods/x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rules := []string{"x", test.first}
