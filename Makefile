@@ -48,8 +48,8 @@ vuln: ## known vulnerabilities in what we link (GOVULNDB names another database)
 	$(GO) tool govulncheck $(if $(GOVULNDB),-db $(GOVULNDB)) ./cmd/...
 
 .PHONY: bench
-bench: ## the table of budgets and measured figures
-	$(GO) run ./test/bench/table
+bench: ## the table of budgets and measured figures, of programs as "go install" builds them
+	GOEXPERIMENT= $(GO) run ./test/bench/table
 
 FUZZTIME ?= 30s
 .PHONY: fuzz
