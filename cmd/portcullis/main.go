@@ -7,11 +7,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
+
+// tidyUp is how long a run that is interrupted may take to drop what it has begun.
+const tidyUp = time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	os.Exit(runInterruptibly(ctx, tidyUp, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
