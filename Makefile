@@ -6,7 +6,7 @@ export GOEXPERIMENT := jsonv2
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X github.com/portcullis-dev/portcullis/cmd/internal/version.stamp=$(VERSION)
 # Packages built at once: two, since the test control plane and the race detector are hungry.
 PARALLEL ?= 2
 

@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 
+	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/policies/library"
 	"github.com/spf13/cobra"
@@ -68,6 +70,10 @@ Exit codes: 0 drained or printed; 4 something failed; 64 wrong usage.`,
   portcullis-webhook --print-config --service=portcullis-system/portcullis-webhook \
     --ca-file=/tls/ca.crt | kubectl apply -f -
 
+  # Tell it, where the webhook has a certificate authority of its own and has been started
+  portcullis-webhook --print-config --service=portcullis-system/portcullis-webhook \
+    --certificate-dir=/var/lib/portcullis/certs | kubectl apply -f -
+
   # On a workstation, with policies of one's own, for anybody who asks
   portcullis-webhook --listen=127.0.0.1:8443 --probes=127.0.0.1:8081 \
     --certificate-dir=/tmp/certs --caller=open --no-cluster --bundle=policies/`,
@@ -77,6 +83,7 @@ Exit codes: 0 drained or printed; 4 something failed; 64 wrong usage.`,
 			}
 			return nil
 		},
+		Version:           version.String(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -87,6 +94,7 @@ Exit codes: 0 drained or printed; 4 something failed; 64 wrong usage.`,
 			return serve(command.Context(), &f, slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: f.logLevel})))
 		},
 	}
+	command.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f.register(command.Flags())
 	return command
@@ -97,7 +105,20 @@ func loadEngine(f *flags) (*policies.Engine, error) {
 	if f.bundle == "" {
 		return compileBundle(library.FS(), f.profile)
 	}
-	return compileBundle(os.DirFS(f.bundle), f.profile)
+	const next = "give --bundle the folder that holds bundle.yaml, or leave it out for the built-in library"
+	switch folder, err := os.Stat(f.bundle); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("reading the bundle: %s is not there: %s", f.bundle, next)
+	case err != nil:
+		return nil, fmt.Errorf("reading the bundle: %w: %s", err, next)
+	case !folder.IsDir():
+		return nil, fmt.Errorf("reading the bundle: %s is no folder: %s", f.bundle, next)
+	}
+	engine, err := compileBundle(os.DirFS(f.bundle), f.profile)
+	if err != nil {
+		return nil, fmt.Errorf("loading the bundle %s: %w", f.bundle, err)
+	}
+	return engine, nil
 }
 
 // compileBundle compiles a bundle that has the profile, "" for any.
@@ -111,7 +132,7 @@ func compileBundle(files fs.FS, profile string) (*policies.Engine, error) {
 		return nil, err
 	}
 	if profile != "" && engine.Enforcements(profile) == nil {
-		return nil, usagef("the bundle has no profile %q: choose one of %v", profile, engine.Profiles())
+		return nil, usagef("the bundle has no profile %q: choose one of %s", profile, strings.Join(engine.Profiles(), ", "))
 	}
 	return engine, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -72,7 +73,7 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 	if err != nil {
 		return err
 	}
-	g := &gate.Gate{Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Version: version(), Now: time.Now}
+	g := &gate.Gate{Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Version: version.String(), Now: time.Now}
 	err = g.Explain(ctx, loaded, func(e gate.Explanation) error {
 		codes = append(codes, e.Outcome.Exit())
 		return p.show(f, &e)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 	"github.com/spf13/cobra"
 )
 
@@ -87,7 +88,7 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 	}
 	g := &gate.Gate{
 		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster,
-		FailOnWarn: f.failOnWarn, FailOnSkip: f.failOnSkip, Version: version(), Now: time.Now, Progress: progress(p.stderr),
+		FailOnWarn: f.failOnWarn, FailOnSkip: f.failOnSkip, Version: version.String(), Now: time.Now, Progress: progress(p.stderr),
 	}
 	return p.report(f, func(handler gate.Handler) error {
 		p.code, err = g.Run(ctx, loaded, handler)

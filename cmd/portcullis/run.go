@@ -10,6 +10,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/gate/output"
 	"github.com/portcullis-dev/portcullis/admission/gate/source"
+	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 	"github.com/spf13/cobra"
 )
 
@@ -79,6 +80,7 @@ verdict that the admission webhook gives in the cluster, with the same bundle.
 Without --bundle it uses the built-in library.
 
 ` + exitHelp(),
+		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          knownCommand,
@@ -86,6 +88,7 @@ Without --bundle it uses the built-in library.
 			return usagef("portcullis needs to know what to do: name a command, as portcullis gate")
 		},
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(p.gateCommand(), p.reviewCommand(), p.policyCommand(), p.explainCommand(), p.versionCommand())
 	return root

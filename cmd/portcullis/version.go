@@ -3,21 +3,12 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
+	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/policies/library"
 	"github.com/spf13/cobra"
 )
-
-// version is that of the module the program was built from, "devel" in its source tree.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "devel"
-	}
-	return info.Main.Version
-}
 
 func (p *program) versionCommand() *cobra.Command {
 	return &cobra.Command{
@@ -31,7 +22,7 @@ func (p *program) versionCommand() *cobra.Command {
 				return err
 			}
 			_, err = fmt.Fprintf(p.stdout, "portcullis %s (%s, %s/%s)\nlibrary %s, %d policies\n",
-				version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, bundle.Revision(), len(bundle.Policies))
+				version.String(), runtime.Version(), runtime.GOOS, runtime.GOARCH, bundle.Revision(), len(bundle.Policies))
 			return err
 		},
 	}
