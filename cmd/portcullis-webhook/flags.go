@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -86,7 +88,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.printConfig, "print-config", "", "print webhook configurations and exit; `form` api (the default) for objects to apply, manifests for files beside the API server (KEP-5793)")
 	set.Lookup("print-config").NoOptDefVal = printAPI
 	set.StringVar(&f.name, "name", configuration.DefaultName, "`name` of the printed configurations")
-	set.StringVar(&f.service, "service", "", "where the API server reaches the webhook: `namespace/name[:port]` of a Service")
+	set.StringVar(&f.service, "service", "", "where the API server reaches the webhook: `namespace/name[:port]` of a Service, such as portcullis-system/portcullis-webhook")
 	set.StringVar(&f.url, "url", "", "where the API server reaches the webhook without a Service: https `URL`")
 	set.StringVar(&f.caFile, "ca-file", "", "`file` of CA certificates that verify the webhook's; by default the bundle in --certificate-dir")
 	set.StringVar(&f.ownSpace, "own-namespace", "", "`namespace` the webhook runs in, whose pods must be able to come back without it; that of --service by default")
@@ -142,10 +144,24 @@ func (f *flags) secret() (string, error) {
 	}
 	content, err := os.ReadFile(f.secretFile)
 	if err != nil {
-		return "", fmt.Errorf("reading the secret path: %w", err)
+		return "", correct("--secret-path-file", fmt.Errorf("reading the secret path: %w", err))
 	}
-	return strings.TrimSpace(string(content)), nil
+	callers := webhook.Callers{Mode: webhook.CallerSecretPath, Secret: strings.TrimSpace(string(content))}
+	if err := callers.Check(); err != nil {
+		return "", fmt.Errorf("reading %s: %w", f.secretFile, err)
+	}
+	return callers.Secret, nil
 }
+
+// correct adds the next step to an error about a file that cannot be read.
+func correct(flag string, err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return fmt.Errorf("%w: correct %s", err, flag)
+	}
+	return err
+}
+
+var errNoSecret = usagef("callers must know the secret path, but there is none: give --secret-path-file")
 
 // check finds flags that contradict each other, before anything is read.
 func (f *flags) check() error {
@@ -156,7 +172,7 @@ func (f *flags) check() error {
 	case mode == webhook.CallerCertificate && f.clientCA == "":
 		return usagef("callers must show a client certificate, but there is no CA to check it with: give --client-ca, or choose --caller=secret-path or, to try things out, --caller=open")
 	case mode == webhook.CallerSecretPath && f.secretFile == "":
-		return usagef("callers must know the secret path, but there is none: give --secret-path-file")
+		return errNoSecret
 	case (f.tlsCert == "") != (f.tlsKey == ""):
 		return usagef("--tls-cert and --tls-key belong together: give both or neither")
 	case f.tlsCert != "" && f.certificateDir != "":

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/portcullis-dev/portcullis/admission/webhook"
 	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
 	"github.com/portcullis-dev/portcullis/admission/webhook/configuration"
 )
@@ -58,7 +59,13 @@ func (f *flags) configuration() (configuration.Options, error) {
 		Name: f.name, URL: f.url, TimeoutSeconds: f.timeoutSeconds,
 		Recovery: configuration.Recovery{Namespace: f.ownSpace, NodeNamespaces: f.nodeNamespaces},
 	}
-	var err error
+	mode, err := webhook.ParseCallerMode(f.caller)
+	if err != nil {
+		return options, usageError{err}
+	}
+	if mode == webhook.CallerSecretPath && f.secretFile == "" {
+		return options, errNoSecret
+	}
 	if options.Service, err = f.parseService(); err != nil {
 		return options, err
 	}
@@ -70,12 +77,12 @@ func (f *flags) configuration() (configuration.Options, error) {
 }
 
 // caBundle is from --ca-file, or from the directory of an authority of the webhook's
-// own, which is made here if the webhook has not been started yet.
+// own. Printing makes none: it may be a slip in the name, and nobody would serve with it.
 func (f *flags) caBundle() ([]byte, error) {
 	if f.caFile != "" {
 		bundle, err := os.ReadFile(f.caFile)
 		if err != nil {
-			return nil, fmt.Errorf("reading the CA bundle: %w", err)
+			return nil, correct("--ca-file", fmt.Errorf("reading the CA bundle: %w", err))
 		}
 		if !x509.NewCertPool().AppendCertsFromPEM(bundle) {
 			return nil, fmt.Errorf("reading the CA bundle: %s holds no certificate in PEM", f.caFile)
@@ -86,16 +93,11 @@ func (f *flags) caBundle() ([]byte, error) {
 		return nil, nil
 	}
 	bundle, err := os.ReadFile(filepath.Join(f.certificateDir, certificate.BundleFile))
-	if !errors.Is(err, fs.ErrNotExist) {
-		return bundle, err
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the CA bundle: there is no %s in %s: start the webhook with this folder first, or give --ca-file", certificate.BundleFile, f.certificateDir)
 	}
-	names, err := f.names()
 	if err != nil {
-		return nil, err
+		return nil, correct("--certificate-dir", fmt.Errorf("reading the CA bundle: %w", err))
 	}
-	own, err := certificate.NewSelfSigned(certificate.Options{Names: names, Directory: f.certificateDir})
-	if err != nil {
-		return nil, err
-	}
-	return own.CABundle(), nil
+	return bundle, nil
 }

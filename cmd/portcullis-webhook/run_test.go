@@ -6,8 +6,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -33,7 +35,8 @@ func TestMistakesEndWithTheirExitCodeAndTheNextStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	open := []string{"--caller=open", "--no-cluster"}
+	open := []string{"--caller=open", "--no-cluster", "--listen=127.0.0.1:0", "--probes=127.0.0.1:0"}
+	unstarted := filepath.Join(bad, "unstarted")
 	for name, test := range map[string]struct {
 		args []string
 		code int
@@ -50,12 +53,16 @@ func TestMistakesEndWithTheirExitCodeAndTheNextStep(t *testing.T) {
 		"no cluster":                           {[]string{"--caller=open"}, exitUsage, "--no-cluster"},
 		"an address without a port":            {append(open, "--listen=localhost"), exitUsage, "host:port"},
 		"a profile that is not in the bundle":  {append(open, "--profile=lenient"), exitUsage, "choose one of"},
-		"a bundle that is not there":           {append(open, "--bundle="+filepath.Join(bad, "none")), exitInternal, "bundle"},
+		"a profile among several":              {append(open, "--profile=lenient"), exitUsage, "baseline, "},
+		"a bundle that is not there":           {append(open, "--bundle="+filepath.Join(bad, "none")), exitInternal, filepath.Join(bad, "none") + " is not there: give --bundle the folder that holds bundle.yaml"},
+		"a bundle that is a file":              {append(open, "--bundle="+garbage), exitInternal, garbage + " is no folder: give --bundle"},
 		"a bundle that is broken":              {append(open, "--bundle="+bad), exitInternal, "bundle.yaml"},
-		"a certificate that is not there":      {append(open, "--tls-cert=/none", "--tls-key=/none"), exitInternal, "serving certificate"},
+		"a certificate that is not there":      {append(open, "--tls-cert=/none", "--tls-key=/none"), exitInternal, "serving certificate: open /none: no such file or directory: correct --tls-cert"},
+		"a client CA that is not there":        {[]string{"--no-cluster", "--client-ca=/none"}, exitInternal, "no such file or directory: correct --client-ca"},
 		"a client CA that is no certificate":   {[]string{"--no-cluster", "--client-ca=" + garbage}, exitInternal, "PEM"},
 		"a short secret":                       {[]string{"--no-cluster", "--caller=secret-path", "--secret-path-file=" + garbage}, exitInternal, "32"},
-		"a kubeconfig that is not there":       {[]string{"--caller=open", "--kubeconfig=/none"}, exitInternal, "kubeconfig"},
+		"a kubeconfig that is not there":       {[]string{"--caller=open", "--kubeconfig=/none"}, exitInternal, "no such file or directory: correct --kubeconfig"},
+		"a secret path that is not there":      {[]string{"--no-cluster", "--caller=secret-path", "--secret-path-file=/none"}, exitInternal, "no such file or directory: correct --secret-path-file"},
 		"an address that is taken":             {append(open, "--listen="+taken(t), "--probes=127.0.0.1:0"), exitInternal, "--listen"},
 		"an unknown form of configuration":     {[]string{"--print-config=helm"}, exitUsage, "manifests"},
 		"a configuration of nowhere":           {[]string{"--print-config"}, exitUsage, "a service or a URL"},
@@ -63,6 +70,10 @@ func TestMistakesEndWithTheirExitCodeAndTheNextStep(t *testing.T) {
 		"a service with a wrong port":          {[]string{"--print-config", "--service=a/b:http"}, exitUsage, "65535"},
 		"manifests for a service":              {[]string{"--print-config=manifests", "--service=a/b"}, exitUsage, "URL"},
 		"a CA file that holds no certificate":  {[]string{"--print-config", "--service=a/b", "--ca-file=" + garbage}, exitInternal, "PEM"},
+		"printing a CA that nobody made":       {[]string{"--print-config", "--service=a/b", "--certificate-dir=" + unstarted}, exitInternal, "no ca-bundle.pem in " + unstarted + ": start the webhook with this folder first, or give --ca-file"},
+		"printing a short secret":              {[]string{"--print-config", "--service=a/b", "--caller=secret-path", "--secret-path-file=" + garbage}, exitInternal, "use at least 32"},
+		"printing a secret path without file":  {[]string{"--print-config", "--service=a/b", "--caller=secret-path"}, exitUsage, "--secret-path-file"},
+		"printing for an unknown caller mode":  {[]string{"--print-config", "--service=a/b", "--caller=trusting"}, exitUsage, "choose certificate"},
 		"a timeout that Kubernetes won't have": {[]string{"--print-config", "--service=a/b", "--timeout-seconds=60"}, exitUsage, "1 to 30"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,6 +86,40 @@ func TestMistakesEndWithTheirExitCodeAndTheNextStep(t *testing.T) {
 			}
 			if stdout.Len() > 0 {
 				t.Errorf("standard output is %q, want nothing", stdout.String())
+			}
+			if strings.Contains(stderr.String(), "BEGIN CERTIFICATE") {
+				t.Errorf("standard error is %q, want the mistake before any certificate is made", stderr.String())
+			}
+		})
+	}
+	if _, err := os.Stat(unstarted); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("printing made %s (%v), want nothing written", unstarted, err)
+	}
+}
+
+// TestMistakesAreNoticedBeforeTheBundleIsLoaded gives a bundle that is broken, too.
+func TestMistakesAreNoticedBeforeTheBundleIsLoaded(t *testing.T) {
+	garbage := filepath.Join(t.TempDir(), "garbage")
+	if err := os.WriteFile(garbage, []byte("garbage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		args []string
+		says string
+	}{
+		"an address that is taken":           {[]string{"--caller=open", "--no-cluster", "--listen=" + taken(t), "--probes=127.0.0.1:0"}, "--listen"},
+		"a client CA that is no certificate": {[]string{"--no-cluster", "--client-ca=" + garbage}, "PEM"},
+		"a short secret":                     {[]string{"--no-cluster", "--caller=secret-path", "--secret-path-file=" + garbage}, "use at least 32"},
+		"a certificate that is none":         {[]string{"--caller=open", "--no-cluster", "--tls-cert=" + garbage, "--tls-key=" + garbage, "--listen=127.0.0.1:0", "--probes=127.0.0.1:0"}, garbage},
+		"a kubeconfig that is not there":     {[]string{"--caller=open", "--kubeconfig=/none"}, "--kubeconfig"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stderr bytes.Buffer
+			if code := run(t.Context(), append(test.args, "--bundle=/no-bundle"), nil, io.Discard, &stderr); code != exitInternal {
+				t.Errorf("exit code %d, want %d", code, exitInternal)
+			}
+			if got := stderr.String(); !strings.Contains(got, test.says) || strings.Contains(got, "no-bundle") {
+				t.Errorf("standard error is %q, want %q and nothing about the bundle", got, test.says)
 			}
 		})
 	}
@@ -105,6 +150,9 @@ func TestHelpIsAnsweredOnStandardOutput(t *testing.T) {
 // TestThePrintedConfigurationIsOfThisBundle reads it back, strictly.
 func TestThePrintedConfigurationIsOfThisBundle(t *testing.T) {
 	directory := t.TempDir()
+	if _, err := certificate.NewSelfSigned(certificate.Options{Names: []string{"localhost"}, Directory: directory}); err != nil {
+		t.Fatal(err)
+	}
 	var stdout, stderr bytes.Buffer
 	args := []string{"--print-config", "--service=portcullis/webhook:8443", "--certificate-dir=" + directory, "--name=guard"}
 	if code := run(t.Context(), args, nil, &stdout, &stderr); code != exitOK {
@@ -346,6 +394,9 @@ func TestTheLibraryJudgesOverHTTPS(t *testing.T) {
 	p.stop()
 	if code := p.wait(t); code != exitOK {
 		t.Errorf("exit code %d after a drain, want 0: %s", code, p.log)
+	}
+	if want := `"profile":"by namespace"`; !strings.Contains(p.log.String(), want) {
+		t.Errorf("the log is %s, want %s in it", p.log, want)
 	}
 	if !strings.Contains(p.log.String(), "ANYBODY WHO REACHES THIS PORT") {
 		t.Error("caller mode open is not logged loudly")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -39,13 +40,14 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 		return err
 	}
 	klog.SetSlogLogger(logger) // what client-go has to say
-	beginLoading()
-	engine, err := loadEngine(f)
+	// What can be wrong with the installation is found before policies are compiled,
+	// which takes a while.
+	var tasks background
+	callers, err := f.callers(logger, &tasks)
 	if err != nil {
 		return err
 	}
-	var tasks background
-	facts, factsCheck, err := f.facts(engine.Bundle(), logger, &tasks)
+	cluster, err := f.cluster()
 	if err != nil {
 		return err
 	}
@@ -53,7 +55,18 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	callers, err := f.callers(logger, &tasks)
+	reviews, probes, err := f.listenBoth()
+	if err != nil {
+		return err
+	}
+	defer reviews.Close() // where something below fails: serving closes them, too
+	defer probes.Close()
+	beginLoading()
+	engine, err := loadEngine(f)
+	if err != nil {
+		return err
+	}
+	facts, factsCheck, err := f.facts(cluster, engine.Bundle(), logger, &tasks)
 	if err != nil {
 		return err
 	}
@@ -74,17 +87,14 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	reviews, probes, err := f.listenBoth()
-	if err != nil {
-		return err
-	}
 	// Certificates must go on being renewed and facts followed while draining.
 	tasksCtx, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
 	wait := tasks.run(tasksCtx)
 	defer wait()
 	defer stopTasks()
 	endLoading()
-	logger.Info("loaded policies", "bundle", engine.Bundle().Revision(), "profile", f.profile)
+	logger.Info("loaded policies", "bundle", engine.Bundle().Revision(), "profile", cmp.Or(f.profile, "by namespace"))
+	f.announce(serving, logger)
 	server := &webhook.Server{
 		Handler:     handler,
 		Certificate: serving.GetCertificate,
@@ -97,17 +107,13 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	return server.Serve(ctx, reviews, probes)
 }
 
-// facts are those of the cluster.
-func (f *flags) facts(bundle *policies.Bundle, logger *slog.Logger, tasks *background) (admission.Facts, func() error, error) {
-	if f.noCluster {
+// facts are those of the cluster, none where it is nil.
+func (f *flags) facts(cluster *rest.Config, bundle *policies.Bundle, logger *slog.Logger, tasks *background) (admission.Facts, func() error, error) {
+	if cluster == nil {
 		logger.Warn("reading no facts: policies that need some deny", "flag", "--no-cluster")
 		return informer.None{Reason: "the webhook runs with --no-cluster"}, func() error { return nil }, nil
 	}
-	config, err := f.restConfig()
-	if err != nil {
-		return nil, nil, err
-	}
-	facts, err := informer.New(config, informer.Options{Reads: reads(bundle), MaxBytes: f.maxFactBytes, Logger: logger})
+	facts, err := informer.New(cluster, informer.Options{Reads: reads(bundle), MaxBytes: f.maxFactBytes, Logger: logger})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -115,11 +121,15 @@ func (f *flags) facts(bundle *policies.Bundle, logger *slog.Logger, tasks *backg
 	return facts, facts.Check, nil
 }
 
-func (f *flags) restConfig() (*rest.Config, error) {
+// cluster is how to reach the cluster, nil with --no-cluster.
+func (f *flags) cluster() (*rest.Config, error) {
+	if f.noCluster {
+		return nil, nil
+	}
 	if f.kubeconfig != "" {
 		config, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
 		if err != nil {
-			return nil, fmt.Errorf("reading the kubeconfig %s: %w", f.kubeconfig, err)
+			return nil, fmt.Errorf("reading the kubeconfig %s: %w: correct --kubeconfig, or give --no-cluster to do without", f.kubeconfig, err)
 		}
 		return config, nil
 	}
@@ -176,20 +186,25 @@ func (f *flags) certificate(logger *slog.Logger, tasks *background) (servingCert
 
 func (f *flags) loadCertificate(logger *slog.Logger) (servingCertificate, error) {
 	if f.tlsCert != "" {
-		return certificate.NewFiles(f.tlsCert, f.tlsKey, nil, logger)
+		files, err := certificate.NewFiles(f.tlsCert, f.tlsKey, nil, logger)
+		if err != nil {
+			return nil, correct("--tls-cert and --tls-key", err)
+		}
+		return files, nil
 	}
 	names, err := f.names()
 	if err != nil {
 		return nil, err
 	}
-	own, err := certificate.NewSelfSigned(certificate.Options{Names: names, Directory: f.certificateDir, Logger: logger})
-	if err != nil {
-		return nil, err
-	}
-	if f.certificateDir == "" {
+	return certificate.NewSelfSigned(certificate.Options{Names: names, Directory: f.certificateDir, Logger: logger})
+}
+
+// announce logs what the API server must trust where it is nowhere else to be found.
+func (f *flags) announce(serving servingCertificate, logger *slog.Logger) {
+	own, ok := serving.(*certificate.SelfSigned)
+	if ok && f.certificateDir == "" {
 		logger.Warn("the certificate authority is in memory and ends with this process: give the API server this CA bundle, or use --certificate-dir or --tls-cert", "caBundle", string(own.CABundle()))
 	}
-	return own, nil
 }
 
 func (f *flags) callers(logger *slog.Logger, tasks *background) (*webhook.Callers, error) {
@@ -202,7 +217,7 @@ func (f *flags) callers(logger *slog.Logger, tasks *background) (*webhook.Caller
 	case webhook.CallerCertificate:
 		authorities, err := certificate.NewAuthorities(f.clientCA, logger)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: correct --client-ca", err)
 		}
 		callers.CAs = authorities.Pool
 		*tasks = append(*tasks, authorities.Run)
