@@ -297,7 +297,7 @@ func TestDataIsReadByItsPath(t *testing.T) {
 		"data/teams/shop.yaml", "owner: ada\nlimit: 9007199254740993\n", "data/top.json", `{"a": [1, 2]}`,
 		"x.rego", regoPolicy("pods/x", "", `
 deny contains sprintf("%s %d %d", [data.teams.shop.owner, data.teams.shop.limit, data.top.a[1]])
-deny contains "undefined" if data.teams.nobody`)))
+deny contains "undefined" if data.teams[input.object.kind]`)))
 	wantSpoken(t, judge(t, engine, podRequest(plainPod), nil), "pods/x: ada 9007199254740993 2")
 }
 

@@ -64,6 +64,9 @@ func compileUnits(b *Bundle, units []*unit, parameters []map[string]any) (*ast.C
 	if compiler.Failed() {
 		return nil, compileErrors(compiler.Errors)
 	}
+	if problems := checkReferences(b, compiler); len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
 	return compiler, nil
 }
 
