@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -84,8 +85,33 @@ func (i *instance) readsNamespace(phase Phase) bool {
 	if i.match != nil && i.match.namespaceSelector != nil {
 		return true
 	}
+	return i.reads(phase, "namespace")
+}
+
+// lacks names what the request must hold for this policy to find anything and does not:
+// a policy asked about nothing objects to nothing. API servers send the object of every
+// creation and update and, since 1.15, the old object of every deletion, those of
+// collections included.
+func (i *instance) lacks(r *Request, phase Phase) string {
+	switch {
+	case (r.Operation == "CREATE" || r.Operation == "UPDATE") && absent(r.Object):
+		return "object"
+	case (r.Operation == "UPDATE" || r.Operation == "DELETE") && absent(r.OldObject) && i.reads(phase, "oldObject"):
+		return "oldObject"
+	}
+	return ""
+}
+
+// absent says that a request does not hold an object, or holds null in its place.
+func absent(raw []byte) bool {
+	trimmed := bytes.TrimSpace(raw)
+	return len(trimmed) == 0 || string(trimmed) == "null"
+}
+
+// reads says whether the policy's rules of a phase read a section of the input.
+func (i *instance) reads(phase Phase, section string) bool {
 	for _, effect := range phase.effects() {
-		if reads := i.unit.reads[effect]; reads != nil && reads.fields["namespace"] != nil {
+		if reads := i.unit.reads[effect]; reads != nil && reads.fields[section] != nil {
 			return true
 		}
 	}
@@ -183,6 +209,10 @@ func (j *judgement) selectInstances() (selected []*instance, ok bool) {
 	var labels objectLabels
 	for _, i := range e.candidates(p, r) {
 		if !i.concerns(r, j.phase) {
+			continue
+		}
+		if lacking := i.lacks(r, j.phase); lacking != "" {
+			j.fault(i, FaultInput, "the request has no "+lacking+", which one to "+r.Operation+" must have: nothing can be judged")
 			continue
 		}
 		if i.readsNamespace(j.phase) && r.namespace() != "" && j.facts.Namespace == nil {
