@@ -19,7 +19,7 @@ type Interest struct {
 	Operation string // CREATE, UPDATE, DELETE, CONNECT
 	// Validates and Mutates say by which door policies want it.
 	Validates, Mutates bool
-	// FailClosed is true when a policy that enforces and fails closed matches.
+	// FailClosed is true when a policy matches that has denials or patches, enforces and fails closed.
 	FailClosed bool
 	// Namespaces are the only ones that any of the policies is configured for, by exact
 	// names and sorted; nil when some policy is for more than can be named.
@@ -64,7 +64,9 @@ func (n *interested) add(i *instance) {
 	n.validates = n.validates || i.policy.has(EffectDeny) || i.policy.has(EffectWarn)
 	names := i.Match.exactNamespaces()
 	n.all.add(names)
-	if i.Enforcement == EnforceDeny && i.FailMode == FailClosed {
+	// A policy that has nothing but warnings refuses nothing when it is asked either.
+	refuses := i.policy.has(EffectDeny) || i.policy.has(EffectPatch)
+	if refuses && i.Enforcement == EnforceDeny && i.FailMode == FailClosed {
 		n.closed.add(names)
 	}
 }

@@ -78,3 +78,27 @@ func TestTheLibraryGuardsItsNamespaceOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestWarningsDoNotFailClosed(t *testing.T) {
+	for name, test := range map[string]struct {
+		rules, instance string
+		want            bool
+	}{
+		"a rule that denies":                 {always, "policy: pods/x", true},
+		"a rule that patches":                {`patch contains {"op": "set", "path": "metadata.labels.a", "value": "b"} if input.object.kind`, "policy: pods/x", true},
+		"a rule that warns":                  {`warn contains "x" if input.object.kind`, "policy: pods/x", false},
+		"rules that warn and deny":           {"warn contains \"x\" if input.object.kind\n" + always, "policy: pods/x", true},
+		"a rule that denies, enforced less":  {always, "policy: pods/x, enforcement: warn", false},
+		"a rule that denies, failing open":   {always, "policy: pods/x, failMode: open", false},
+		"a rule that denies, only recording": {always, "policy: pods/x, enforcement: audit", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			engine := mustCompile(t, bundleFiles("policies: [{"+test.instance+"}]\n",
+				"x.rego", regoPolicy("pods/x", "match: {resources: [{group: '', resources: [secrets]}], operations: [CREATE]}", test.rules)))
+			interests := engine.Interests("")
+			if len(interests) != 1 || interests[0].FailClosed != test.want {
+				t.Errorf("got %+v, want one with FailClosed %v", interests, test.want)
+			}
+		})
+	}
+}
