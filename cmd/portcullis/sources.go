@@ -15,6 +15,7 @@ import (
 // sourceFlags say what is judged and what is known beside it.
 type sourceFlags struct {
 	namespace, context string
+	exclude            []string
 	chart              source.ChartOptions
 }
 
@@ -23,6 +24,7 @@ func (f *sourceFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.chart.Values, "values", "f", nil, "`file` of values for charts; may be repeated, later ones override")
 	flags.StringArrayVar(&f.chart.Set, "set", nil, "set a chart's value, as `key.key=value`; may be repeated")
 	flags.StringVar(&f.chart.ReleaseName, "release-name", "", "`name` of chart releases (default: release-name)")
+	flags.StringArrayVar(&f.exclude, "exclude", nil, "below directories pass over what this `glob` names: a path relative to the directory, as web/*.json, or a name at any depth, as node_modules; may be repeated")
 	flags.StringVar(&f.chart.KubeVersion, "kube-version", "", "Kubernetes `version` that charts are rendered for (default: "+source.DefaultKubeVersion+")")
 	flags.StringArrayVar(&f.chart.APIVersions, "api-versions", nil, "API `version` that charts find in the cluster, as example.com/v1/Kind; may be repeated")
 	f.registerContext(flags)
@@ -39,7 +41,7 @@ func (f *sourceFlags) load(ctx context.Context, p *program, paths []string) (sou
 	}
 	chart := f.chart
 	chart.Namespace = f.namespace
-	return source.Load(ctx, paths, source.Options{Stdin: p.stdin, Chart: chart})
+	return source.Load(ctx, paths, source.Options{Stdin: p.stdin, Chart: chart, Exclude: f.exclude})
 }
 
 // cluster opens the context; nil where none is given.

@@ -90,7 +90,10 @@ func (l *reading) walk(ctx context.Context, root, dir string, depth int, found *
 	}
 	for _, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
+		glob, excluded := l.excludedBy(root, path)
 		switch {
+		case excluded:
+			l.skip(path, "--exclude "+glob)
 		case entry.Type()&fs.ModeSymlink != 0:
 			l.link(root, path, found)
 		case entry.IsDir():

@@ -98,6 +98,9 @@ type Options struct {
 	// Stdin is what the path "-" reads.
 	Stdin io.Reader
 	Chart ChartOptions
+	// Exclude are globs of [path.Match] for what is passed over below a directory: with a
+	// slash they match paths relative to the directory, without one a name at any depth.
+	Exclude []string
 	// Limits are those of one file or stream. A zero field means the default.
 	Limits manifest.Limits
 }
@@ -141,6 +144,9 @@ type reading struct {
 // is wrong with single files is in Problems.
 func Load(ctx context.Context, paths []string, options Options) (Loaded, error) {
 	if err := options.Chart.check(); err != nil {
+		return Loaded{}, &ArgumentError{err}
+	}
+	if err := checkGlobs(options.Exclude); err != nil {
 		return Loaded{}, &ArgumentError{err}
 	}
 	l := &reading{options: options, used: map[string]bool{}, read: map[string]bool{}}
@@ -223,7 +229,7 @@ func (l *reading) take(file string, documents []manifest.Document, err error, in
 		}
 	}
 	if foreign > 0 {
-		l.skip(file, "not a Kubernetes manifest: no apiVersion and kind")
+		l.skip(file, foreignFile)
 	}
 	return nil
 }
@@ -266,6 +272,8 @@ func (l *reading) readProblems(file string, err error, inDirectory bool) {
 			l.problem(Location{File: filepath.ToSlash(file)}, fmt.Sprintf("reading it: %v: make it readable", cause(problem)))
 		case inDirectory && strings.HasPrefix(read.Problem, notObject):
 			l.skip(file, "not a Kubernetes manifest: "+read.Problem)
+		case inDirectory && isForeign(file):
+			l.skip(file, foreignFile)
 		default:
 			l.problem(located(read.Position, file), read.Problem+": "+read.Next)
 		}

@@ -128,7 +128,7 @@ func TestWhatIsRead(t *testing.T) {
 		},
 		"what looks like a manifest in a hidden directory or beside a kustomization is marked": {
 			archive: "-- d/.hidden/deep/p.yaml --\n" + fmt.Sprintf(pod, "p") + "-- d/.chart/c/Chart.yaml --\napiVersion: v2\nname: c\nversion: 1.0.0\n-- d/.github/ci.yaml --\non: push\n" +
-				"-- d/k/kustomization.yaml --\nresources: []\n-- d/k/p.yaml --\n" + fmt.Sprintf(pod, "p") + "-- d/k/values.yaml --\nreplicas: 1\n-- d/k/broken.yaml --\na: [\n",
+				"-- d/k/kustomization.yaml --\nresources: []\n-- d/k/p.yaml --\n" + fmt.Sprintf(pod, "p") + "-- d/k/values.yaml --\nreplicas: 1\n-- d/k/broken.yaml --\nkind: [\n",
 			paths: []string{"d"},
 			want: "skipped d/.chart: hidden directories are not read: name it to read it (manifest)\n" +
 				"skipped d/.github: hidden directories are not read: name it to read it\n" +
