@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -52,7 +51,8 @@ type Options struct {
 	// MaxBytes is how much of one kind is kept, DefaultMaxBytes if 0.
 	MaxBytes int
 	// StaleAfter is how long a watch may fail before what it knows is called stale,
-	// DefaultStaleAfter if 0.
+	// DefaultStaleAfter if 0; and how long readiness waits for an API server that does not
+	// answer.
 	StaleAfter time.Duration
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
@@ -70,6 +70,7 @@ type Facts struct {
 
 	mu      sync.Mutex
 	running context.Context // of Run, nil before
+	began   time.Time       // of Run, zero before
 	group   sync.WaitGroup
 	kinds   map[schema.GroupResource]*kind[policies.Object]
 }
@@ -111,7 +112,7 @@ func newFacts(client dynamic.Interface, resolver resolver, options Options) *Fac
 // Run watches until the context ends.
 func (f *Facts) Run(ctx context.Context) {
 	f.mu.Lock()
-	f.running = ctx
+	f.running, f.began = ctx, f.options.Now()
 	f.group.Go(func() { f.namespaces.run(ctx) })
 	for _, kind := range f.kinds {
 		f.group.Go(func() { kind.run(ctx) })
@@ -137,28 +138,6 @@ func (f *Facts) kind(name schema.GroupResource) *kind[policies.Object] {
 		}
 	}
 	return known
-}
-
-// Check says which kinds have not been tried yet. One that was tried and failed does
-// not keep the webhook from being ready: the policies that read it fault, the others
-// judge.
-func (f *Facts) Check() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var waiting []string
-	if !f.namespaces.tried() {
-		waiting = append(waiting, f.namespaces.name.String())
-	}
-	for _, kind := range f.kinds {
-		if !kind.tried() {
-			waiting = append(waiting, kind.name.String())
-		}
-	}
-	if len(waiting) == 0 {
-		return nil
-	}
-	slices.Sort(waiting)
-	return fmt.Errorf("not listed yet: %s: the API server may be slow or out of reach", strings.Join(waiting, ", "))
 }
 
 // Gather gives what is known of what is needed, from memory but for a namespace that the watch

@@ -80,8 +80,107 @@ func start(t *testing.T, client *dynamicfake.FakeDynamicClient, resolver resolve
 	done := make(chan struct{})
 	go func() { facts.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
-	eventually(t, func() error { return facts.Check() })
+	eventually(t, func() error { return tried(facts) })
 	return facts
+}
+
+// tried says that all kinds got an answer, good or bad.
+func tried(facts *Facts) error {
+	for name, reason := range facts.Availability() {
+		if strings.Contains(reason, "not been listed yet") {
+			return fmt.Errorf("%s: %s", name, reason)
+		}
+	}
+	return nil
+}
+
+// TestBeforeTheFirstSyncReadinessWaits, for good where rights are missing.
+func TestBeforeTheFirstSyncReadinessWaits(t *testing.T) {
+	forbidden := apierrors.NewForbidden(netpols.GroupResource(), "", errors.New("no rights"))
+	fail := func(resource string, err error) func(*dynamicfake.FakeDynamicClient) {
+		return func(client *dynamicfake.FakeDynamicClient) {
+			client.PrependReactor("list", resource, func(clienttesting.Action) (bool, k8sruntime.Object, error) { return true, nil, err })
+		}
+	}
+	const rights = "grant the webhook's service account get, list and watch on "
+	for name, test := range map[string]struct {
+		client   func(*dynamicfake.FakeDynamicClient)
+		resolver serves
+		maxBytes int
+		// What keeps it from being ready, "" if nothing, at once and after the wait.
+		first, later string
+		unavailable  string // kind
+	}{
+		"everything is listed":              {nil, servesAll, 0, "", "", ""},
+		"a kind may not be listed":          {fail("networkpolicies", forbidden), servesAll, 0, rights + "networkpolicies.networking.k8s.io", rights + "networkpolicies.networking.k8s.io", "networkpolicies.networking.k8s.io"},
+		"namespaces may not be listed":      {fail("namespaces", forbidden), servesAll, 0, rights + "namespaces", rights + "namespaces", "namespaces"},
+		"nobody knows the webhook":          {fail("namespaces", apierrors.NewUnauthorized("who is it")), servesAll, 0, "who is it", rights + "namespaces", "namespaces"},
+		"the API server does not answer":    {fail("networkpolicies", errors.New("no route")), servesAll, 0, "no route", "", "networkpolicies.networking.k8s.io"},
+		"a kind is larger than its share":   {nil, servesAll, 300, "", "", "networkpolicies.networking.k8s.io"},
+		"a kind that nobody defined":        {nil, serves{namespaces.GroupResource(): servesAll[namespaces.GroupResource()]}, 0, "", "", ""},
+		"a group whose server is not there": {nil, serves{namespaces.GroupResource(): servesAll[namespaces.GroupResource()], netpols.GroupResource(): errors.New("503")}, 0, "503", "", "networkpolicies.networking.k8s.io"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := newClient(netpol("shop", "a"), netpol("shop", "b"))
+			if test.client != nil {
+				test.client(client)
+			}
+			var now atomic.Int64
+			facts := start(t, client, test.resolver, func(o *Options) {
+				o.MaxBytes = test.maxBytes
+				o.Now = func() time.Time { return time.Unix(now.Load(), 0) }
+			})
+			wantCheck(t, facts, test.first)
+			now.Store(61)
+			wantCheck(t, facts, test.later)
+			for kind, reason := range facts.Availability() {
+				if got, want := reason != "", kind == test.unavailable; got != want {
+					t.Errorf("%s is unavailable: %v (%s), want %v", kind, got, reason, want)
+				}
+			}
+		})
+	}
+}
+
+func wantCheck(t *testing.T, facts *Facts, want string) {
+	t.Helper()
+	switch err := facts.Check(); {
+	case want == "" && err != nil:
+		t.Errorf("it is not ready: %v, want ready", err)
+	case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+		t.Errorf("readiness says %v, want %q", err, want)
+	}
+}
+
+// TestWhatWasListedOnceStaysReady although its watch then fails, and says so.
+func TestWhatWasListedOnceStaysReady(t *testing.T) {
+	facts := start(t, newClient(netpol("shop", "a")), servesAll)
+	wantNames(t, facts, readNetpols, "shop/a")
+	kind := facts.kind(netpols.GroupResource())
+	kind.failed(apierrors.NewForbidden(netpols.GroupResource(), "", errors.New("taken away")))
+	wantCheck(t, facts, "")
+}
+
+// TestAKindThatNoPolicyDeclaresKeepsNobodyFromBeingReady: it is watched when a review asks for it.
+func TestAKindThatNoPolicyDeclaresKeepsNobodyFromBeingReady(t *testing.T) {
+	client := newClient()
+	client.PrependReactor("list", "networkpolicies", func(clienttesting.Action) (bool, k8sruntime.Object, error) {
+		return true, nil, apierrors.NewForbidden(netpols.GroupResource(), "", errors.New("no rights"))
+	})
+	facts := start(t, client, servesAll, func(o *Options) { o.Reads = nil })
+	eventually(t, facts.Check)
+	checkPartial(t, facts, readNetpols, "")
+	eventually(t, func() error {
+		if reason := facts.Availability()[netpols.GroupResource().String()]; !strings.Contains(reason, "no rights") {
+			return fmt.Errorf("it is unavailable because %q, want no rights", reason)
+		}
+		return nil
+	})
+	wantCheck(t, facts, "")
+}
+
+func TestBeforeItRunsItIsNotReady(t *testing.T) {
+	wantCheck(t, newFacts(newClient(), servesAll, Options{}), "namespaces have not been listed yet")
 }
 
 func eventually(t *testing.T, condition func() error) {

@@ -46,6 +46,8 @@ type kind[T any] struct {
 	// failure is the last error of a watch that has not recovered, since when it fails.
 	failure string
 	since   time.Time
+	// denied says that the failure is one of rights.
+	denied bool
 }
 
 type sized[T any] struct {
@@ -177,11 +179,13 @@ func (k *kind[T]) fresh() bool {
 	return k.missing() == ""
 }
 
-// tried says that there was an answer, good or bad.
-func (k *kind[T]) tried() bool {
+func (k *kind[T]) status() status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.listed || k.failure != ""
+	return status{
+		name: k.name.String(), missing: k.missing(),
+		awaited: !k.listed && k.overflow == "", denied: k.failure != "" && k.denied,
+	}
 }
 
 // missing is why objects may be missing, "" if none are.
@@ -206,11 +210,13 @@ func (k *kind[T]) failed(err error) {
 		k.since = k.facts.options.Now()
 		k.facts.options.Logger.Warn("watching facts fails: policies that read them will", "kind", k.name.String(), "error", err.Error(), "next", nextStep(err))
 	}
-	k.failure = err.Error()
+	k.failure, k.denied = err.Error(), denies(err)
 }
 
+func denies(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) }
+
 func nextStep(err error) string {
-	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
+	if denies(err) {
 		return "grant the webhook's service account get, list and watch on it"
 	}
 	return "it is tried again"

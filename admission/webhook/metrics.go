@@ -77,6 +77,25 @@ func (m *Metrics) Gauge(name, help string, value func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 }
 
+// Gauges adds a family of values, by one label, that are asked for when metrics are
+// read.
+func (m *Metrics) Gauges(name, help, label string, values func() map[string]float64) {
+	m.registry.MustRegister(&gauges{prometheus.NewDesc(name, help, []string{label}, nil), values})
+}
+
+type gauges struct {
+	desc   *prometheus.Desc
+	values func() map[string]float64
+}
+
+func (g *gauges) Describe(descs chan<- *prometheus.Desc) { descs <- g.desc }
+
+func (g *gauges) Collect(metrics chan<- prometheus.Metric) {
+	for label, value := range g.values() {
+		metrics <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, value, label)
+	}
+}
+
 // Handler serves the metrics in Prometheus' text format.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})

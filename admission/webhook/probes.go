@@ -11,12 +11,14 @@ import (
 type Check struct {
 	Name  string
 	Check func() error
+	// Notes are what to know although it holds; nil for none.
+	Notes func() []string
 }
 
 // Probes answers /livez, /readyz and /metrics.
 //
 // Live is who answers at all. Ready is who passes every check and is not draining;
-// the body says which checks fail and why.
+// the body says which checks fail and why, and what to know of the others.
 type Probes struct {
 	checks   []Check
 	mux      http.ServeMux
@@ -53,7 +55,14 @@ func (p *Probes) readyz(w http.ResponseWriter, _ *http.Request) {
 		report("draining", fmt.Errorf("this replica is shutting down"))
 	}
 	for _, check := range p.checks {
-		report(check.Name, check.Check())
+		err := check.Check()
+		report(check.Name, err)
+		if err != nil || check.Notes == nil {
+			continue
+		}
+		for _, note := range check.Notes() {
+			fmt.Fprintf(&lines, "[!] %s: %s\n", check.Name, note)
+		}
 	}
 	writeText(w, code, lines.String())
 }

@@ -46,7 +46,7 @@ func serve(t testing.TB, handler *Handler, change ...func(*Server)) *service {
 	logger := slog.New(slog.DiscardHandler)
 	s := &service{own: own, ended: make(chan error, 1), server: &Server{
 		Handler: handler, Certificate: own.GetCertificate, DrainGrace: 10 * time.Second, Logger: logger,
-		Probes: NewProbes(NewMetrics(), Check{"certificate", own.Check}),
+		Probes: NewProbes(NewMetrics(), Check{Name: "certificate", Check: own.Check}),
 	}}
 	for _, change := range change {
 		change(s.server)
@@ -424,23 +424,25 @@ func TestDrainingGivesUpAfterTheGrace(t *testing.T) {
 
 func TestReadinessSaysWhatIsMissing(t *testing.T) {
 	var failure atomic.Pointer[error]
-	probes := NewProbes(NewMetrics(), Check{"facts", func() error {
+	holds := func() error {
 		if err := failure.Load(); err != nil {
 			return *err
 		}
 		return nil
-	}}, Check{"certificate", func() error { return nil }})
+	}
+	notes := func() []string { return []string{"roles are not known"} }
+	probes := NewProbes(NewMetrics(), Check{Name: "facts", Check: holds, Notes: notes}, Check{Name: "certificate", Check: func() error { return nil }})
 	server := &http.Server{Handler: probes}
 	listener := listen(t)
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
 	url := "http://" + listener.Addr().String()
-	if code, text := probe(t, url+"/readyz"); code != 200 || !strings.Contains(text, "[+] facts ok") {
+	if code, text := probe(t, url+"/readyz"); code != 200 || !strings.Contains(text, "[+] facts ok\n[!] facts: roles are not known\n[+] certificate ok\n") {
 		t.Errorf("HTTP %d: %s, want 200", code, text)
 	}
 	err := fmt.Errorf("namespaces are not listed yet")
 	failure.Store(&err)
-	if code, text := probe(t, url+"/readyz"); code != 503 || !strings.Contains(text, "[-] facts failed: namespaces") || !strings.Contains(text, "[+] certificate ok") {
+	if code, text := probe(t, url+"/readyz"); code != 503 || strings.Contains(text, "[!]") || !strings.Contains(text, "[-] facts failed: namespaces") || !strings.Contains(text, "[+] certificate ok") {
 		t.Errorf("HTTP %d: %s, want 503 with the reason", code, text)
 	}
 	if code, _ := probe(t, url+"/other"); code != 404 {
@@ -451,6 +453,7 @@ func TestReadinessSaysWhatIsMissing(t *testing.T) {
 func TestMetricsCountOutcomes(t *testing.T) {
 	metrics := NewMetrics()
 	handler := newHandler(t, admits(nil), func(o *Options) { o.Metrics = metrics })
+	metrics.Gauges("facts_available", "Whether a kind is known.", "kind", func() map[string]float64 { return map[string]float64{"roles": 0, "pods": 1} })
 	service := serve(t, handler, func(s *Server) { s.Probes = NewProbes(metrics) })
 	client := service.client(t)
 	send(t, client, service.url+ValidatePath, body(""))
@@ -460,6 +463,8 @@ func TestMetricsCountOutcomes(t *testing.T) {
 		`portcullis_webhook_requests_total{outcome="admitted",webhook="validate"} 1`,
 		`portcullis_webhook_requests_total{outcome="rejected",webhook="mutate"} 1`,
 		`portcullis_webhook_request_duration_seconds_count{webhook="validate"} 1`,
+		`facts_available{kind="roles"} 0`,
+		`facts_available{kind="pods"} 1`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the metrics lack %s", want)

@@ -39,7 +39,7 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	klog.SetSlogLogger(logger) // what client-go has to say
+	klog.SetSlogLogger(slog.New(newWatchLog(logger.Handler(), time.Now))) // what client-go has to say
 	// What can be wrong with the installation is found before policies are compiled,
 	// which takes a while.
 	var tasks background
@@ -66,11 +66,11 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	facts, factsCheck, err := f.facts(cluster, engine.Bundle(), logger, &tasks)
+	metrics := webhook.NewMetrics()
+	facts, factsCheck, err := f.facts(cluster, engine.Bundle(), logger, metrics, &tasks)
 	if err != nil {
 		return err
 	}
-	metrics := webhook.NewMetrics()
 	metrics.Gauge("portcullis_webhook_certificate_expiry_timestamp_seconds", "When the serving certificate expires.",
 		func() float64 { return float64(serving.Expires().Unix()) })
 	reviewer := admission.NewReviewer(engine, facts, time.Now)
@@ -100,7 +100,7 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 		Certificate: serving.GetCertificate,
 		Probes: webhook.NewProbes(metrics,
 			webhook.Check{Name: "certificate", Check: serving.Check},
-			webhook.Check{Name: "facts", Check: factsCheck}),
+			factsCheck),
 		DrainDelay: f.drainDelay, DrainGrace: f.drainGrace,
 		Logger: logger,
 	}
@@ -108,17 +108,43 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 }
 
 // facts are those of the cluster, none where it is nil.
-func (f *flags) facts(cluster *rest.Config, bundle *policies.Bundle, logger *slog.Logger, tasks *background) (admission.Facts, func() error, error) {
+func (f *flags) facts(cluster *rest.Config, bundle *policies.Bundle, logger *slog.Logger, metrics *webhook.Metrics, tasks *background) (admission.Facts, webhook.Check, error) {
+	check := webhook.Check{Name: "facts", Check: func() error { return nil }}
 	if cluster == nil {
 		logger.Warn("reading no facts: policies that need some deny", "flag", "--no-cluster")
-		return informer.None{Reason: "the webhook runs with --no-cluster"}, func() error { return nil }, nil
+		const reason = "the webhook runs with --no-cluster"
+		check.Notes = func() []string { return []string{reason + ": policies that read the cluster fault"} }
+		return informer.None{Reason: reason}, check, nil
 	}
 	facts, err := informer.New(cluster, informer.Options{Reads: reads(bundle), MaxBytes: f.maxFactBytes, Logger: logger})
 	if err != nil {
-		return nil, nil, err
+		return nil, check, err
 	}
 	*tasks = append(*tasks, facts.Run)
-	return facts, facts.Check, nil
+	metrics.Gauges("portcullis_webhook_facts_available", "Whether a kind that policies read is known: 0 where they fault.", "kind", func() map[string]float64 {
+		values := map[string]float64{}
+		for kind, reason := range facts.Availability() {
+			values[kind] = 1
+			if reason != "" {
+				values[kind] = 0
+			}
+		}
+		return values
+	})
+	check.Check, check.Notes = facts.Check, func() []string { return unavailable(facts) }
+	return facts, check, nil
+}
+
+// unavailable are the reasons why policies fault, by kind.
+func unavailable(facts *informer.Facts) []string {
+	var notes []string
+	for _, reason := range facts.Availability() {
+		if reason != "" {
+			notes = append(notes, reason+": policies that read it fault")
+		}
+	}
+	slices.Sort(notes)
+	return notes
 }
 
 // cluster is how to reach the cluster, nil with --no-cluster.
