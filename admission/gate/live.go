@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -105,7 +106,7 @@ func (l *Live) list(ctx context.Context, read policies.Read) ([]policies.Object,
 	for {
 		page, err := l.client.Resource(gvr).Namespace(read.Namespace).List(ctx, options)
 		if err != nil {
-			return objects, fmt.Sprintf("listing %s in %s: %v", read.Resource, l, err)
+			return objects, fmt.Sprintf("listing %s in %s: %v%s", read.Resource, l, err, grant(err, "list "+gvr.GroupResource().String()))
 		}
 		for i := range page.Items {
 			item := &page.Items[i]
@@ -127,6 +128,25 @@ func (l *Live) list(ctx context.Context, read policies.Read) ([]policies.Object,
 	}
 }
 
+// needsRight stands before a right in the reason why something is not known.
+const needsRight = "; its user needs the right to "
+
+// grant is the next step where the API server refuses to tell.
+func grant(err error, right string) string {
+	if !apierrors.IsForbidden(err) {
+		return ""
+	}
+	return needsRight + right
+}
+
+// MissingRight is the right, as "list pods", that the user of a context lacks when this
+// is why a policy is undecided; "" where it is something else.
+func MissingRight(reason string) string {
+	_, right, _ := strings.Cut(reason, needsRight)
+	right, _, _ = strings.Cut(right, ";")
+	return right
+}
+
 // Namespace implements Cluster.
 func (l *Live) Namespace(ctx context.Context, name string) (*policies.Namespace, string) {
 	object, err := l.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, name, metav1.GetOptions{})
@@ -134,7 +154,7 @@ func (l *Live) Namespace(ctx context.Context, name string) (*policies.Namespace,
 		return nil, fmt.Sprintf("there is no namespace %s in %s; create it, or add its manifest to this run", name, l)
 	}
 	if err != nil {
-		return nil, fmt.Sprintf("reading the namespace %s in %s: %v", name, l, err)
+		return nil, fmt.Sprintf("reading the namespace %s in %s: %v%s", name, l, err, grant(err, "get namespaces"))
 	}
 	namespace := &policies.Namespace{Name: name, Labels: object.GetLabels(), Annotations: object.GetAnnotations()}
 	if namespace.Labels == nil {

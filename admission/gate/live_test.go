@@ -94,6 +94,12 @@ func TestLive(t *testing.T) {
 	if objects, partial := live.List(ctx, policies.Read{Resource: "configmaps", Namespace: "shop"}); len(objects) != 0 || !strings.Contains(partial, "configmaps is forbidden") {
 		t.Errorf("got %v, %q of what nobody may list, want none and the reason", objects, partial)
 	}
+	if _, partial := live.List(ctx, policies.Read{Resource: "configmaps", Namespace: "shop"}); MissingRight("cannot know it: "+partial) != "list configmaps" {
+		t.Errorf("got the missing right %q of %q, want list configmaps", MissingRight(partial), partial)
+	}
+	if got := MissingRight(documentsOnly); got != "" {
+		t.Errorf("got the missing right %q where there is no cluster, want none", got)
+	}
 	if objects, partial := live.List(ctx, policies.Read{Group: "cilium.io", Resource: "ciliumnetworkpolicies"}); len(objects) != 0 || partial != "" {
 		t.Errorf("got %v, %q of a resource the cluster does not have, want none, complete", objects, partial)
 	}

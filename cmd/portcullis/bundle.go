@@ -31,6 +31,9 @@ func (f *bundleFlags) files() (fs.FS, error) {
 	if f.dir == "" {
 		return library.FS(), nil
 	}
+	if named, err := os.Stat(f.dir); err == nil && !named.IsDir() {
+		return nil, usagef("opening the bundle: %s is a file: name the directory that holds bundle.yaml, or leave --bundle out to use the built-in library", f.dir)
+	}
 	info, err := os.Stat(filepath.Join(f.dir, "bundle.yaml"))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -169,7 +169,8 @@ func explainFinding(b *strings.Builder, e *gate.Explanation, finding gate.Findin
 // traceOf is the trace of a finding; nil if tracing met another one.
 func traceOf(traces []policies.Trace, finding gate.Finding) *policies.Trace {
 	for i, trace := range traces {
-		if trace.Policy == finding.Policy && trace.Message == finding.Message && trace.Path == finding.Path && trace.Effect == finding.Effect {
+		// The finding may say more than its rule: that an exception has expired.
+		if trace.Policy == finding.Policy && strings.HasPrefix(finding.Message, trace.Message) && trace.Path == finding.Path && trace.Effect == finding.Effect {
 			return &traces[i]
 		}
 	}

@@ -31,7 +31,7 @@ func (f *sourceFlags) register(flags *pflag.FlagSet) {
 }
 
 func (f *sourceFlags) registerContext(flags *pflag.FlagSet) {
-	flags.StringVar(&f.context, "context", "", "what else is in the cluster: a `directory` of manifests, taken to be all there is, or a kubeconfig, whose cluster is read")
+	flags.StringVar(&f.context, "context", "", "what else is in the cluster: a `directory` of manifests, taken to be all there is, or a kubeconfig file, whose current cluster is read")
 }
 
 // load reads the paths.
@@ -52,7 +52,7 @@ func (f *sourceFlags) cluster(ctx context.Context) (gate.Cluster, error) {
 	info, err := os.Stat(f.context)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, usagef("opening the context: there is no %s: --context takes a directory of manifests or a kubeconfig", f.context)
+		return nil, usagef("opening the context: there is no %[1]s: --context takes a directory of manifests or a kubeconfig file, not the name of a context: kubectl config view --minify --flatten --context=%[1]s writes such a file", f.context)
 	case err != nil:
 		return nil, fmt.Errorf("opening the context: %w: make it readable", err)
 	case !info.IsDir():

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -12,6 +13,9 @@ import (
 type textHandler struct {
 	w     *printer
 	style Style
+	run   gate.Run
+	// rights are those that the user of the context lacks.
+	rights []string
 }
 
 // The colours of a terminal (ECMA-48, SGR).
@@ -34,6 +38,7 @@ func (h *textHandler) paint(colour, s string) string {
 
 // Start names what nothing is decided about: at the end of a long report nobody would see it.
 func (h *textHandler) Start(run gate.Run) error {
+	h.run = run
 	manifests, _ := gate.SplitSkips(run.Skipped)
 	for _, skip := range manifests {
 		if h.style.Table {
@@ -48,6 +53,11 @@ func (h *textHandler) Start(run gate.Run) error {
 }
 
 func (h *textHandler) Result(result gate.Result) error {
+	for _, open := range result.Undecided {
+		if right := gate.MissingRight(open.Reason); right != "" && !slices.Contains(h.rights, right) {
+			h.rights = append(h.rights, right)
+		}
+	}
 	if h.style.Table {
 		h.table(result)
 	} else {
@@ -209,10 +219,25 @@ func (h *textHandler) Finish(summary gate.Summary) error {
 		h.w.printf("  waived by exceptions: %s\n", plural(n, "finding"))
 	}
 	if summary.Undecided > 0 {
-		h.w.printf("  not decided: %s; give what is missing with --context DIR or --context KUBECONFIG\n", plural(summary.Undecided, "policy"))
+		h.w.printf("  not decided: %s; %s\n", plural(summary.Undecided, "policy"), Plain(h.whatIsMissing()))
+	}
+	if summary.Exit == gate.ExitUsage {
+		h.w.printf("  no Kubernetes object was found: name a manifest, or a directory with some (*.yaml, *.yml, *.json), a chart or a kustomization, or pipe manifests into portcullis gate -\n")
 	}
 	h.skipped(summary.Skipped)
+	h.w.printf("  judged by bundle %s, profile %s\n", Plain(h.run.Bundle), Plain(h.run.Profile))
 	return h.w.err
+}
+
+// whatIsMissing says how the policies that are undecided could be decided.
+func (h *textHandler) whatIsMissing() string {
+	switch {
+	case h.run.Context == "":
+		return "give what is missing with --context DIR or --context KUBECONFIG"
+	case len(h.rights) > 0:
+		return "the user of the context needs the right to " + strings.Join(h.rights, ", to ")
+	}
+	return "the context does not tell what is missing; each reason is given above"
 }
 
 // verdictWord is how a run ended, in one word.

@@ -24,22 +24,37 @@ var (
 	manifestKey = regexp.MustCompile(`(?i)(apiVersion|kind)["']?(\s|#[^\n]*\n)*:`)
 	// escaped is what could spell such a key in another way.
 	escaped = regexp.MustCompile(`\\[uUx\r\n]|\x00`)
+	// templateAction is what Go templates have and YAML rarely: {{ .Values.x }}, {{- if …
+	templateAction = regexp.MustCompile(`\{\{-?\s*[.$a-z(]`)
 )
 
 // isForeign says of a file that cannot be read as a manifest that it never was one, as a
 // tsconfig.json with comments: nowhere in it is a key that an object must have, so
 // that kubectl would send nothing of it. In doubt it is false.
 func isForeign(file string) bool {
+	content := again(file)
+	return len(bytes.TrimSpace(content)) > 0 && !manifestKey.Match(content) && !escaped.Match(content)
+}
+
+// isTemplate says of a file that cannot be read as a manifest that Helm might.
+func isTemplate(file string) bool { return templateAction.Match(again(file)) }
+
+// again is the content of a file that could not be read as a manifest, nothing where it
+// is too long or cannot be read twice, as a pipe.
+func again(file string) []byte {
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxForeign {
+		return nil
+	}
 	f, err := os.Open(file)
 	if err != nil {
-		return false
+		return nil
 	}
 	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, maxForeign+1))
-	if err != nil || len(content) > maxForeign || len(bytes.TrimSpace(content)) == 0 {
-		return false
+	if err != nil || len(content) > maxForeign {
+		return nil
 	}
-	return !manifestKey.Match(content) && !escaped.Match(content)
+	return content
 }
 
 func checkGlobs(globs []string) error {

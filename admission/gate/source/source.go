@@ -266,6 +266,10 @@ const notObject = "the document is a"
 // readProblems reports what manifest.Read could not read.
 func (l *reading) readProblems(file string, err error, inDirectory bool) {
 	for _, problem := range separate(err) {
+		if read := new(manifest.Error); errors.As(problem, &read) && isTemplate(file) && !(inDirectory && isForeign(file)) {
+			l.problem(located(read.Position, file), "this looks like a Helm template: name the folder of its chart, which is then rendered")
+			return // what else is wrong is so for the same reason
+		}
 		var read *manifest.Error
 		switch {
 		case !errors.As(problem, &read):
