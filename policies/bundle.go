@@ -406,7 +406,15 @@ func (b *Bundle) check() []error {
 			if _, err := compileMatch(instance.Match); err != nil {
 				report("profile %q: policy %s: match: %w", profile, instance.Name, err)
 			}
+			if instance.Match != nil {
+				if err := policy.Subject.checkKinds(instance.Match.Kinds); err != nil {
+					report("profile %q: policy %s: match: %w", profile, instance.Name, err)
+				}
+			}
 		}
+	}
+	if !b.Manifest.configures() {
+		report("bundle.yaml configures no policy, so that everything would be allowed: name some, like policies: [{policy: %s}]", b.somePolicy())
 	}
 	for i, assignment := range b.Manifest.Namespaces {
 		if _, ok := profiles[assignment.Profile]; !ok {
@@ -424,8 +432,10 @@ func (b *Bundle) check() []error {
 	}
 	names := map[string]bool{}
 	for _, exception := range b.Exceptions {
-		if _, ok := b.Policies[exception.Policy]; !ok {
+		if policy, ok := b.Policies[exception.Policy]; !ok {
 			report("exception %q: there is no policy %q", exception.Name, exception.Policy)
+		} else if err := policy.Subject.checkKinds(exception.Selector.Kinds); err != nil {
+			report("exception %q: selector.%w", exception.Name, err)
 		}
 		if names[exception.Name] {
 			report("exception %q is defined twice: each needs a name of its own", exception.Name)
@@ -440,6 +450,19 @@ func (b *Bundle) check() []error {
 		}
 	}
 	return problems
+}
+
+// configures says whether the manifest configures any policy.
+func (m *Manifest) configures() bool {
+	return len(m.Policies) > 0 || slices.ContainsFunc(m.Profiles, func(p Profile) bool { return len(p.Policies) > 0 })
+}
+
+// somePolicy is a policy to show in an example.
+func (b *Bundle) somePolicy() string {
+	for _, id := range sortedKeys(b.Policies) {
+		return id
+	}
+	return "pods/privileged"
 }
 
 // labelGuard is the policy that must protect a profile label.

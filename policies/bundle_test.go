@@ -164,6 +164,7 @@ defaultProfile: base
 
 func TestTheProfileComesFromTheFirstAssignmentThatMatches(t *testing.T) {
 	engine := mustCompile(t, bundleFiles(`
+policies: [{policy: pods/x}]
 profiles: [{name: normal}, {name: system}, {name: other}]
 defaultProfile: normal
 namespaces:
@@ -239,7 +240,7 @@ func TestTheDigestChangesWithAnyByteAndName(t *testing.T) {
 }
 
 func TestTheRevisionNamesBundleSerialAndDigest(t *testing.T) {
-	bundle, err := Load(bundleFiles(""))
+	bundle, err := Load(onePolicy("", always))
 	if err != nil {
 		t.Fatal(err)
 	}
