@@ -16,6 +16,8 @@ type unit struct {
 	policy *Policy
 	// path is the package of the compiled copy: data.portcullis.units["pods/x#0"].
 	path ast.Ref
+	// parameters are the values that stand in its rules in place of input.parameters.
+	parameters ast.Value
 	// reads is what each rule can read, guards what it cannot find anything without.
 	reads  map[Effect]*readSet
 	guards map[Effect]*guard
@@ -152,6 +154,7 @@ func instantiate(u *unit, parameters map[string]any) (*ast.Module, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading parameters: %w", err)
 	}
+	u.parameters = values
 	used, err := substitute(module, values.(ast.Object))
 	if err != nil {
 		return nil, err

@@ -96,11 +96,23 @@ func (j *judgement) explain(ctx context.Context, p *plan, w *workload.Workload) 
 	if err != nil || len(j.unchanged(p, w, in)) > 0 {
 		return nil, err
 	}
-	tracer := &ruleTracer{instance: p.instances[0].instance, input: in.term}
+	tracer := &ruleTracer{instance: p.instances[0].instance, input: withParameters(in.term, p.instances[0].unit)}
 	if _, err := j.engine.run(ctx, p, in, tracer); err != nil {
 		return nil, err
 	}
 	return tracer.traces, nil
+}
+
+// withParameters is the input with the parameters of an instance, as its rules read it:
+// compiling puts them into the rules.
+func withParameters(input *ast.Term, u *unit) *ast.Term {
+	object, ok := input.Value.(ast.Object)
+	if !ok || u.parameters == nil {
+		return input
+	}
+	pairs := [][2]*ast.Term{{ast.StringTerm("parameters"), ast.NewTerm(u.parameters)}}
+	object.Foreach(func(key, value *ast.Term) { pairs = append(pairs, [2]*ast.Term{key, value}) })
+	return ast.ObjectTerm(pairs...)
 }
 
 // ruleTracer catches each time a deny or warn rule of one instance gives a value.

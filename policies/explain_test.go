@@ -2,6 +2,7 @@ package policies
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"testing"
 	"testing/fstest"
@@ -71,5 +72,28 @@ deny contains "never" if {
 		if got := trace.Steps[i+1]; got.Line != step.Line || got.Text != step.Text || !slices.Equal(got.Reads, step.Reads) {
 			t.Errorf("got step %+v, want %+v", got, step)
 		}
+	}
+}
+
+func TestExplainShowsTheParametersOfTheInstance(t *testing.T) {
+	engine := mustCompile(t, bundleFiles("policies: [{policy: pods/x, parameters: {most: 2, names: [app]}}]\n", "x.rego",
+		regoPolicy("pods/x", "parameters: {properties: {most: {type: integer, default: 5}, names: {type: array, default: []}, kind: {type: string, default: Pod}}}", `
+deny contains "x" if {
+	input.object.kind == input.parameters.kind
+	count(input.parameters.names) < input.parameters.most
+}`)))
+	traces, err := engine.Explain(context.Background(), podRequest(plainPod), &Facts{}, noon)
+	if err != nil || len(traces) != 1 {
+		t.Fatalf("got %+v, %v, want one trace", traces, err)
+	}
+	got := map[string]string{}
+	for _, step := range traces[0].Steps {
+		for _, reading := range step.Reads {
+			got[reading.Ref] = reading.Value
+		}
+	}
+	want := map[string]string{"input.object.kind": `"Pod"`, "input.parameters.kind": `"Pod"`, "input.parameters.names": `["app"]`, "input.parameters.most": "2"}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
