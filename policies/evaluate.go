@@ -552,12 +552,25 @@ func (j *judgement) memorise() {
 	}
 }
 
+// except names the exception that waives a finding. Where the only ones that covered it have
+// expired, the finding says so of the last: nobody else would tell why it is back.
 func (j *judgement) except(w *workload.Workload, finding *Finding) {
+	var last *Exception
 	for n := range j.engine.bundle.Exceptions {
-		if e := &j.engine.bundle.Exceptions[n]; e.covers(j.request, w, finding, j.clock) {
+		e := &j.engine.bundle.Exceptions[n]
+		if !e.covers(j.request, w, finding) {
+			continue
+		}
+		if !e.expired(j.clock) {
 			finding.ExceptedBy = e.Name
 			return
 		}
+		if last == nil || e.expires.After(last.expires) {
+			last = e
+		}
+	}
+	if last != nil {
+		finding.Message += last.lapse()
 	}
 }
 

@@ -37,7 +37,7 @@ type Exception struct {
 type ExceptionSelector struct {
 	Namespaces    []string `json:"namespaces,omitempty"`
 	ClusterScoped bool     `json:"clusterScoped,omitempty"`
-	Kinds         []string `json:"kinds,omitempty"`
+	Kinds         []string `json:"kinds,omitempty"` // Kind or group/Kind
 	Names         []string `json:"names,omitempty"`
 	// Containers limits it to findings about these containers; findings about the
 	// pod as a whole are then not waived.
@@ -99,16 +99,24 @@ func parseExpiry(text string) (time.Time, error) {
 	return t, nil
 }
 
-// covers says whether the exception waives a finding about a request at a time.
-func (e *Exception) covers(r *Request, w *workload.Workload, finding *Finding, now time.Time) bool {
-	if e.Policy != finding.Policy || !now.Before(e.expires) {
+// expired says whether the exception waives nothing any more.
+func (e *Exception) expired(now time.Time) bool { return !now.Before(e.expires) }
+
+// lapse is what a finding says that an expired exception was about.
+func (e *Exception) lapse() string {
+	return fmt.Sprintf(" (exception %s expired on %s)", e.Name, e.expires.UTC().Format(time.DateOnly))
+}
+
+// covers says whether the exception, unless it has expired, waives a finding about a request.
+func (e *Exception) covers(r *Request, w *workload.Workload, finding *Finding) bool {
+	if e.Policy != finding.Policy {
 		return false
 	}
 	namespace := r.namespace()
 	if namespace == "" && !e.Selector.ClusterScoped || namespace != "" && !e.namespaces.match(namespace) {
 		return false
 	}
-	if e.kinds != nil && !e.kinds.match(r.Kind.Kind) {
+	if e.kinds != nil && !e.kinds.match(r.Kind.Kind) && !e.kinds.match(r.Kind.Group+"/"+r.Kind.Kind) {
 		return false
 	}
 	// generateName leaves the name to the API server: only a selector without names

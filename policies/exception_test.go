@@ -36,7 +36,9 @@ func TestAnExceptionWaivesOnlyWhatItCovers(t *testing.T) {
 		"another namespace":                  {"{namespaces: [shops]}", nil, all},
 		"cluster-scoped things only":         {"{clusterScoped: true}", nil, all},
 		"a kind":                             {"{namespaces: [shop], kinds: [Pod]}", nil, nil},
-		"another kind":                       {"{namespaces: [shop], kinds: [Deployment]}", nil, all},
+		"another kind":                       {"{namespaces: [shop], kinds: [ClusterRole]}", nil, all},
+		"a kind with its group":              {"{namespaces: [shop], kinds: [/Pod]}", nil, nil},
+		"a kind of another group":            {"{namespaces: [shop], kinds: [example.com/Pod]}", nil, all},
 		"a name":                             {"{namespaces: [shop], names: [sh*]}", nil, nil},
 		"another name":                       {"{namespaces: [shop], names: [shop-*]}", nil, all},
 		"a name that is generated later":     {"{namespaces: [shop], names: ['*']}", func(r *Request) { r.Name = "" }, all},
@@ -127,4 +129,33 @@ func TestAnExceptionIsForAllInstancesOfItsPolicyAndNoOther(t *testing.T) {
 		"x.rego", regoPolicy("pods/x", "", always), "y.rego", regoPolicy("pods/y", "", always),
 		"exceptions/e.yaml", exceptionFile("e", "{namespaces: [shop]}", "2026-03-02")))
 	wantSpoken(t, judge(t, engine, podRequest(plainPod), nil), "pods/y: always")
+}
+
+func TestAFindingSaysThatItsExceptionHasExpired(t *testing.T) {
+	file := func(name, selector, expires string) []string {
+		return []string{"exceptions/" + name + ".yaml", exceptionFile(name, selector, expires)}
+	}
+	const here, elsewhere = "{namespaces: [shop]}", "{namespaces: [other]}"
+	for name, test := range map[string]struct {
+		exceptions []string
+		want       string // what is left to say
+	}{
+		"one that has expired":              {file("e", here, "2026-02-28"), "always (exception e expired on 2026-02-28)"},
+		"one that expired at a time":        {file("e", here, "2026-03-01T02:00:00+03:00"), "always (exception e expired on 2026-02-28)"},
+		"the one that expired last":         {append(file("a", here, "2026-02-27"), append(file("b", here, "2026-02-28"), file("c", here, "2026-02-26")...)...), "always (exception b expired on 2026-02-28)"},
+		"one that is for another namespace": {file("e", elsewhere, "2026-02-28"), "always"},
+		"one that has been prolonged since": {append(file("a", here, "2026-02-27"), file("b", here, "2026-03-02")...), ""},
+		"none":                              {nil, "always"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			engine := mustCompile(t, bundleFiles("policies: [{policy: pods/x}]\n", append([]string{"x.rego", regoPolicy("pods/x", "", always)}, test.exceptions...)...))
+			for range 2 { // the second time from memory
+				want := []string{}
+				if test.want != "" {
+					want = append(want, "pods/x: "+test.want)
+				}
+				wantSpoken(t, judge(t, engine, podRequest(plainPod), nil), want...)
+			}
+		})
+	}
 }

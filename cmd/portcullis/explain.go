@@ -170,7 +170,7 @@ func explainFinding(b *strings.Builder, e *gate.Explanation, finding gate.Findin
 func traceOf(traces []policies.Trace, finding gate.Finding) *policies.Trace {
 	for i, trace := range traces {
 		// The finding may say more than its rule: that an exception has expired.
-		if trace.Policy == finding.Policy && strings.HasPrefix(finding.Message, trace.Message) && trace.Path == finding.Path && trace.Effect == finding.Effect {
+		if trace.Policy == finding.Policy && (finding.Message == trace.Message || strings.HasPrefix(finding.Message, trace.Message+" (exception ")) && trace.Path == finding.Path && trace.Effect == finding.Effect {
 			return &traces[i]
 		}
 	}
