@@ -31,7 +31,8 @@ func (p *program) explainCommand() *cobra.Command {
 that they read with their values, and the smallest change that would pass.
 
 With --patch it prints only the changed manifests (or RFC 6902 patches with --patch=json).
-Placeholders, as for digests that cannot be known, have to be replaced by hand.
+Standard error names the values that policies made up, as placeholders for digests that
+cannot be known: check each of them by hand. Comments are lost.
 
 ` + exitHelp(),
 		Example: `  portcullis explain deploy/web.yaml
@@ -78,6 +79,9 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 		codes = append(codes, e.Outcome.Exit())
 		return p.show(f, &e)
 	})
+	if f.patch == "yaml" {
+		p.noteComments()
+	}
 	p.code = gate.Worst(codes...)
 	return err
 }
@@ -102,7 +106,7 @@ func (p *program) showManifest(e *gate.Explanation) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", e.Object, err)
 	}
-	p.warnUnfixed(e)
+	p.notePatch(e)
 	_, err = fmt.Fprintf(p.stdout, "---\n%s", manifest)
 	return err
 }
@@ -112,18 +116,12 @@ func (p *program) showOperations(e *gate.Explanation) error {
 	if err != nil {
 		return err
 	}
-	p.warnUnfixed(e)
+	p.notePatch(e)
 	if operations == nil {
 		return nil
 	}
 	_, err = fmt.Fprintf(p.stdout, "%s\n", operations)
 	return err
-}
-
-func (p *program) warnUnfixed(e *gate.Explanation) {
-	for _, finding := range e.Unfixed {
-		fmt.Fprintf(p.stderr, "no change is known for %s: %s: %s\n", output.Plain(e.Object.String()), output.Plain(finding.Policy), output.Plain(finding.Message))
-	}
 }
 
 // showReasons writes one object with all there is to say about it.
