@@ -17,7 +17,7 @@ func (p *program) policyListCommand() *cobra.Command {
 	var format string
 	command := &cobra.Command{
 		Use:   "list",
-		Short: "List the policies of a bundle with severity, profiles and control mappings",
+		Short: "List the policies of a bundle with severity, profiles and, as JSON, control mappings",
 		Example: `  portcullis policy list
   portcullis policy list --format json | jq .count`,
 		Args: arguments(cobra.NoArgs, "list takes no arguments"),
@@ -43,21 +43,37 @@ func (p *program) policyList(bundle *bundleFlags, format string) error {
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(all)
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "POLICY\tSEVERITY\tEFFECTS\tPROFILES\tCONTROLS\tTITLE")
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "POLICY\tSEVERITY\tEFFECTS\tPROFILES\tTITLE")
 	for _, policy := range all.Policies {
 		var effects []string
 		for _, effect := range policy.Effects {
 			effects = append(effects, string(effect))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", output.Plain(policy.ID), policy.Severity, strings.Join(effects, ","),
-			output.Plain(strings.Join(profilesOf(policy), ",")), output.Plain(strings.Join(controlsOf(policy.Controls), " ")), output.Plain(policy.Title))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", output.Plain(policy.ID), policy.Severity, strings.Join(effects, ","),
+			output.Plain(strings.Join(profilesOf(policy), ",")), output.Plain(policy.Title))
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "\n%s in %s\n", countPolicies(all.Count), output.Plain(all.Bundle))
+	_, err = fmt.Fprintf(p.stdout, "%s\n%s in %s\n", cutLines(text.String(), style(p.stdout).Width), countPolicies(all.Count), output.Plain(all.Bundle))
 	return err
+}
+
+// cutLines cuts the lines of a text that are wider than a terminal; 0 is no terminal.
+func cutLines(text string, width int) string {
+	if width <= 0 {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if runes := []rune(strings.TrimSuffix(line, "\n")); len(runes) > width {
+			line = string(runes[:width-1]) + "…\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 // profilesOf are the profiles in which a policy is on, with its enforcement where

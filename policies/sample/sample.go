@@ -286,7 +286,7 @@ func (s *Sample) RunFixed(ctx context.Context, engine *policies.Engine) error {
 		var changes []patch.Change
 		for _, finding := range verdict.Findings {
 			if len(finding.Fix) == 0 {
-				return fmt.Errorf("%s: finding %q has no fix", s.File, finding.Message)
+				return fmt.Errorf("%s: finding %q has no fix: add fix to the finding, or fix: none with a fixReason to the metadata of the policy", s.File, finding.Message)
 			}
 			for _, c := range finding.Fix {
 				changes = append(changes, patch.Change{Op: c.Op, Path: c.Path, Value: c.Value})
