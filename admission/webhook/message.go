@@ -136,10 +136,8 @@ func policiesOf(findings []policies.Finding) []string {
 // deniedBy are the faults and undecided policies that deny.
 func deniedBy(verdict admission.Verdict) []string {
 	var reasons []string
-	for _, fault := range verdict.Faults {
-		if admission.FaultDenies(fault) {
-			reasons = append(reasons, describe(fault))
-		}
+	for _, fault := range collapse(verdict.Faults, admission.FaultDenies) {
+		reasons = append(reasons, describe(fault))
 	}
 	for _, undecided := range verdict.Undecided {
 		if admission.UndecidedCounts(undecided) {
@@ -147,6 +145,17 @@ func deniedBy(verdict admission.Verdict) []string {
 		}
 	}
 	return reasons
+}
+
+// collapse are the faults of one weight, with those that say the same as one.
+func collapse(faults []policies.Fault, keep func(policies.Fault) bool) []policies.Fault {
+	var kept []policies.Fault
+	for _, fault := range faults {
+		if keep(fault) {
+			kept = append(kept, fault)
+		}
+	}
+	return policies.CollapseFaults(kept)
 }
 
 func describe(fault policies.Fault) string {
@@ -186,10 +195,11 @@ func warnings(verdict admission.Verdict) []string {
 			texts = append(texts, warning(name(finding)+": "+sentence(finding), finding.Remediation))
 		}
 	}
-	for _, fault := range verdict.Faults {
-		if !admission.FaultDenies(fault) && fault.Enforcement <= policies.EnforceWarn {
-			texts = append(texts, clean("not judged: "+describe(fault), maxWarning))
-		}
+	warns := func(fault policies.Fault) bool {
+		return !admission.FaultDenies(fault) && fault.Enforcement <= policies.EnforceWarn
+	}
+	for _, fault := range collapse(verdict.Faults, warns) {
+		texts = append(texts, clean("not judged: "+describe(fault), maxWarning))
 	}
 	for _, undecided := range verdict.Undecided {
 		if undecided.Enforcement == policies.EnforceWarn {

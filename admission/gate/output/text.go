@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
+	"github.com/portcullis-dev/portcullis/policies"
 )
 
 // textHandler writes for people: tables with colour on a terminal, and elsewhere
@@ -89,7 +90,7 @@ func (h *textHandler) lines(result gate.Result) {
 			h.w.printf("    fix: %s\n", Plain(finding.Remediation))
 		}
 	}
-	for _, fault := range result.Faults {
+	for _, fault := range policies.CollapseFaults(result.Faults) {
 		h.w.printf("%s: fault: %s: %s [%s]\n", Plain(result.Location.String()), object, Plain(faultText(fault)), Plain(orEngine(fault.Policy)))
 	}
 	for _, open := range result.Undecided {
@@ -168,7 +169,7 @@ func rowsOf(result gate.Result) []row {
 		}
 		rows = append(rows, r)
 	}
-	for _, fault := range result.Faults {
+	for _, fault := range policies.CollapseFaults(result.Faults) {
 		rows = append(rows, row{label: "fault", colour: red, policy: Plain(orEngine(fault.Policy)), text: Plain(faultText(fault))})
 	}
 	for _, open := range result.Undecided {
