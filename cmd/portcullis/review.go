@@ -36,7 +36,8 @@ as the webhook does when it cannot have them.
 
 It exits with 0 whenever it wrote a response, whatever the verdict.`,
 		Example: `  portcullis review request.json
-  kubectl get --raw … | portcullis review - --mutate --profile restricted`,
+  portcullis review request.json --mutate --profile restricted
+  portcullis review - --context ~/.kube/config < request.json`,
 		Args: arguments(cobra.ExactArgs(1), "name one file, or - for standard input"),
 		RunE: func(command *cobra.Command, args []string) error { return p.review(command.Context(), &f, args[0]) },
 	}
