@@ -21,6 +21,7 @@ var levels = [][]string{
 	{"policies", "policies/library"},
 	{"admission"},
 	{"admission/webhook", "admission/gate", "admission/informer", "policies/sample"},
+	{"cmd/internal/version"},
 	{"cmd/portcullis", "cmd/portcullis-webhook"},
 }
 
