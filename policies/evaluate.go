@@ -533,7 +533,9 @@ func (j *judgement) recall(p *plan, w *workload.Workload) bool {
 	j.recordingKey = p.memoKeyFor(w, &j.shape)
 	entry, known := j.engine.memo.get(j.recordingKey)
 	if !known {
-		j.recording = memoEntry{}
+		if len(j.exhausted) == 0 { // they are left out, and their silence says nothing
+			j.recording = memoEntry{}
+		}
 		return false
 	}
 	for _, i := range p.instances {

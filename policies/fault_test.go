@@ -148,3 +148,21 @@ func TestAnObjectThatCannotBeReadIsAFaultOfThoseWhoReadIt(t *testing.T) {
 		})
 	}
 }
+
+// A policy that ran out of time on one template is left out of the others. What it would have
+// found there must not be remembered as nothing.
+func TestWhatAnExhaustedPolicyDidNotSeeIsNotRemembered(t *testing.T) {
+	slow := strings.Replace(endless, " if ", ` if {
+	input.workload.containers[_].image == "slow:1"
+	`, 1) + "\n}"
+	engine := mustCompile(t, bundleFiles("policies: [{policy: pods/x}]\n", "data/many.json", many,
+		"x.rego", regoPolicy("pods/x", "", slow+"\n"+`deny contains "bad" if input.workload.containers[_].image == "bad:1"`)))
+	workflow := func(first string) *Request {
+		return objectRequest("argoproj.io", "v1alpha1", "workflows", "Workflow", `{"kind":"Workflow","spec":{"templates":[
+			{"name":"a","container":{"image":"`+first+`"}},{"name":"b","container":{"image":"bad:1"}}]}}`)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	wantSpoken(t, engine.Evaluate(ctx, workflow("slow:1"), &Facts{}, noon, PhaseValidate), "pods/x fault: deadline exceeded")
+	wantSpoken(t, judge(t, engine, workflow("good:1"), &Facts{}), "pods/x: bad")
+}
