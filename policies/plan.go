@@ -75,18 +75,22 @@ func (p *planned) readsWorkload() bool {
 	return p.reads.fields["workload"] != nil || p.reads.fields["images"] != nil
 }
 
-// plan gives the plan for a set of instances, from the cache if it can.
+// plan gives the plan for a set of instances, from the cache if it can. It is made
+// without the lock: a set that nobody has asked for yet must not hold up the others.
 func (e *Engine) plan(phase Phase, instances []*instance) (*plan, error) {
 	key := planKey{phase, numbers(instances)}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if p, ok := e.plans[key]; ok {
+	p, ok := e.plans[key]
+	e.mu.Unlock()
+	if ok {
 		return p, nil
 	}
-	p, err := newPlan(e.compiler, phase, instances, e.unpruned)
+	p, err := newPlan(e.compiler, key, instances, e.unpruned)
 	if err != nil {
 		return nil, err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if len(e.plans) >= maxPlans {
 		for old := range e.plans { // any: the order of a map is random
 			delete(e.plans, old)
@@ -106,8 +110,9 @@ func numbers(instances []*instance) string {
 	return string(text)
 }
 
-func newPlan(compiler *ast.Compiler, phase Phase, instances []*instance, unpruned bool) (*plan, error) {
-	p := &plan{key: planKey{phase, numbers(instances)}, phase: phase, reads: &readSet{}}
+func newPlan(compiler *ast.Compiler, key planKey, instances []*instance, unpruned bool) (*plan, error) {
+	phase := key.phase
+	p := &plan{key: key, phase: phase, reads: &readSet{}}
 	remembered := &readSet{}
 	variables := map[string]ast.Var{} // units that instances share are evaluated once
 	for _, i := range instances {

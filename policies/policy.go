@@ -32,7 +32,11 @@ type Metadata struct {
 	Title       string   `json:"title"`
 	Description string   `json:"description"`
 	Related     []string `json:"related,omitempty"`
+	Declarations
+}
 
+// Declarations are the custom fields of the annotations.
+type Declarations struct {
 	Severity    string              `json:"severity"`
 	Subject     Matching            `json:"match"`
 	Remediation string              `json:"remediation"`
@@ -144,26 +148,11 @@ func (p *Policy) readMetadata() error {
 	if err != nil {
 		return fmt.Errorf("reading metadata: %w", err)
 	}
-	var fields struct {
-		Severity    string              `json:"severity"`
-		Match       Matching            `json:"match"`
-		Remediation string              `json:"remediation"`
-		Controls    map[string][]string `json:"controls"`
-		Doors       []Door              `json:"doors"`
-		Reads       []ReadDeclaration   `json:"reads"`
-		Parameters  map[string]any      `json:"parameters"`
-		Fix         string              `json:"fix"`
-		FixReason   string              `json:"fixReason"`
-	}
-	if err := decodeStrict(custom, &fields); err != nil {
+	p.Title, p.Description = found.Title, strings.TrimSpace(found.Description)
+	if err := decodeStrict(custom, &p.Declarations); err != nil {
 		return fmt.Errorf("reading metadata: custom: %w", err)
 	}
-	p.Metadata = Metadata{
-		Title: found.Title, Description: strings.TrimSpace(found.Description),
-		Severity: fields.Severity, Subject: fields.Match, Remediation: strings.TrimSpace(fields.Remediation),
-		Controls: fields.Controls, Doors: fields.Doors, Reads: fields.Reads,
-		Parameters: fields.Parameters, Fix: fields.Fix, FixReason: fields.FixReason,
-	}
+	p.Remediation = strings.TrimSpace(p.Remediation)
 	for _, related := range found.RelatedResources {
 		p.Related = append(p.Related, related.Ref.String())
 	}

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"time"
 )
 
 // Authorities are CA certificates in a file that may change, such as those that sign
@@ -44,24 +43,9 @@ func (a *Authorities) Pool() *x509.CertPool {
 
 // Run reloads until the context ends.
 func (a *Authorities) Run(ctx context.Context) {
-	ticker := time.NewTicker(DefaultPoll)
-	defer ticker.Stop()
-	last := ""
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		message := ""
-		if err := a.Reload(); err != nil {
-			message = err.Error()
-		}
-		if message != "" && message != last {
-			a.logger.Error("the new client CA is not used: the old one goes on", "error", message)
-		}
-		last = message
-	}
+	reloadUntil(ctx, a.Reload, func(message string) {
+		a.logger.Error("the new client CA is not used: the old one goes on", "error", message)
+	})
 }
 
 // Reload uses what the file holds now, if it changed and holds a certificate.

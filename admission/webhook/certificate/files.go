@@ -66,27 +66,11 @@ func (f *Files) Check() error {
 	return validNow(f.serving.Leaf, f.now())
 }
 
-// Run reloads until the context ends. A pair that cannot be used is logged once, not
-// at each look.
+// Run reloads until the context ends.
 func (f *Files) Run(ctx context.Context) {
-	ticker := time.NewTicker(DefaultPoll)
-	defer ticker.Stop()
-	last := ""
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		message := ""
-		if err := f.Reload(); err != nil {
-			message = err.Error()
-		}
-		if message != "" && message != last {
-			f.logger.Error("the new serving certificate is not used: the old one goes on", "error", message, "expires", f.Expires())
-		}
-		last = message
-	}
+	reloadUntil(ctx, f.Reload, func(message string) {
+		f.logger.Error("the new serving certificate is not used: the old one goes on", "error", message, "expires", f.Expires())
+	})
 }
 
 // Reload uses what the files hold now, if it changed and is good.
