@@ -9,10 +9,12 @@ type Needs struct {
 	Namespace string
 	// Reads are the other cluster objects that are read, without duplicates.
 	Reads []Read
+	// Images are what is read of the images, and all that gathering it takes.
+	Images ImageNeeds
 }
 
 // Empty says that nothing need be gathered.
-func (n Needs) Empty() bool { return n.Namespace == "" && len(n.Reads) == 0 }
+func (n Needs) Empty() bool { return n.Namespace == "" && len(n.Reads) == 0 && !n.Images.Sections.Any() }
 
 // Read is one kind of cluster object that a policy declares in its metadata.
 type Read struct {
@@ -35,6 +37,9 @@ type Facts struct {
 	Partial map[Read]string
 	// NamespaceMissing is why Namespace is nil though it was needed, "" otherwise.
 	NamespaceMissing string
+	// Images are what is known of images, by their canonical reference (workload.Image.Ref).
+	// One that is needed and not here is not known.
+	Images map[string]ImageFacts
 }
 
 // withNewNamespace takes the namespace of a request that creates it from its object, as the API server

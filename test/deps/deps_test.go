@@ -17,10 +17,11 @@ const module = "github.com/portcullis-dev/portcullis/"
 // levels are the packages from the ground up. A package imports packages of lower
 // levels only; two of one level do not know each other, except below one folder.
 var levels = [][]string{
-	{"admission/manifest", "admission/workload", "admission/patch"},
+	{"admission/manifest", "admission/workload", "admission/patch", "signer"},
+	{"scanner", "signer/registry"},
 	{"policies", "policies/library"},
 	{"admission"},
-	{"admission/webhook", "admission/gate", "admission/informer", "policies/sample"},
+	{"admission/webhook", "admission/gate", "admission/informer", "admission/evidence", "policies/sample", "signer/cosign", "scanner/trivy", "scanner/child", "scanner/database", "scanner/queue"},
 	{"cmd/internal/version"},
 	{"cmd/portcullis", "cmd/portcullis-webhook"},
 }

@@ -1,0 +1,40 @@
+//go:build never
+
+// Package portcullis keeps modules in go.mod that packages under way are going to import.
+package portcullis
+
+import (
+	_ "github.com/CycloneDX/cyclonedx-go"
+	_ "github.com/aquasecurity/bolt-fixtures"
+	_ "github.com/aquasecurity/trivy-db/pkg/db"
+	_ "github.com/aquasecurity/trivy-db/pkg/metadata"
+	_ "github.com/aquasecurity/trivy-java-db/pkg/db"
+	_ "github.com/aquasecurity/trivy/pkg/cache"
+	_ "github.com/aquasecurity/trivy/pkg/fanal/analyzer/all"
+	_ "github.com/aquasecurity/trivy/pkg/fanal/applier"
+	_ "github.com/aquasecurity/trivy/pkg/fanal/artifact/image"
+	_ "github.com/aquasecurity/trivy/pkg/javadb"
+	_ "github.com/aquasecurity/trivy/pkg/result"
+	_ "github.com/aquasecurity/trivy/pkg/scan"
+	_ "github.com/aquasecurity/trivy/pkg/scan/langpkg"
+	_ "github.com/aquasecurity/trivy/pkg/scan/local"
+	_ "github.com/aquasecurity/trivy/pkg/scan/ospkg"
+	_ "github.com/aquasecurity/trivy/pkg/vex"
+	_ "github.com/aquasecurity/trivy/pkg/vulnerability"
+	_ "github.com/google/certificate-transparency-go"
+	_ "github.com/google/go-containerregistry/pkg/registry"
+	_ "github.com/google/go-containerregistry/pkg/v1/remote"
+	_ "github.com/in-toto/in-toto-golang/in_toto"
+	_ "github.com/openvex/go-vex/pkg/vex"
+	_ "github.com/sigstore/cosign/v2/pkg/cosign"
+	_ "github.com/sigstore/cosign/v2/pkg/oci/remote"
+	_ "github.com/sigstore/cosign/v2/pkg/oci/static"
+	_ "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	_ "github.com/sigstore/sigstore-go/pkg/sign"
+	_ "github.com/sigstore/sigstore-go/pkg/testing/ca"
+	_ "github.com/sigstore/sigstore-go/pkg/verify"
+	_ "go.etcd.io/bbolt"
+	_ "k8s.io/kubelet/pkg/apis/credentialprovider/v1"
+	_ "modernc.org/sqlite"
+	_ "sigs.k8s.io/controller-runtime"
+)
