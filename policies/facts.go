@@ -14,7 +14,9 @@ type Needs struct {
 }
 
 // Empty says that nothing need be gathered.
-func (n Needs) Empty() bool { return n.Namespace == "" && len(n.Reads) == 0 && !n.Images.Sections.Any() }
+func (n Needs) Empty() bool {
+	return n.Namespace == "" && len(n.Reads) == 0 && !n.Images.Sections.Any()
+}
 
 // Read is one kind of cluster object that a policy declares in its metadata.
 type Read struct {
