@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/portcullis-dev/portcullis/scanner"
+	"github.com/portcullis-dev/portcullis/signer"
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -41,6 +43,10 @@ type Bundle struct {
 
 	libraries map[string]*ast.Module // shared Rego by file
 	data      map[string]any
+
+	trust        *signer.Configuration
+	exemptions   *scanner.Exemptions
+	vex, ignores map[string][]byte // by file, until check
 }
 
 // Manifest is bundle.yaml.
@@ -63,6 +69,8 @@ type Manifest struct {
 	// asked. It is refused unless namespaces/protected-labels is enforced in every
 	// profile, since whoever may edit the label chooses the rules.
 	ProfileLabel string `json:"profileLabel,omitempty"`
+	// Trust says who may sign, attest and scan which images.
+	Trust *signer.Trust `json:"trust,omitempty"`
 }
 
 // Profile is a named set of configured policies.
@@ -135,6 +143,8 @@ func Load(fsys fs.FS) (*Bundle, error) {
 		Digest:    digestFiles(files),
 		libraries: map[string]*ast.Module{},
 		data:      map[string]any{},
+		vex:       map[string][]byte{},
+		ignores:   map[string][]byte{},
 	}
 	names := sortedKeys(files)
 	modules := parseModules(names, files)
@@ -264,10 +274,16 @@ func (b *Bundle) add(name string, content []byte, parsed *parsedModule) error {
 		return b.addData(strings.TrimPrefix(name, "data/"), content)
 	case nested && top == "exceptions":
 		return b.addException(content)
+	case nested && top == "vex":
+		b.vex[name] = content
+		return nil
+	case nested && top == "ignores":
+		b.ignores[name] = content
+		return nil
 	case nested && (top == "tests"):
 		return nil
 	}
-	return errors.New("the file has no place in a bundle: expected bundle.yaml, *.rego, data/, exceptions/ or tests/")
+	return errors.New("the file has no place in a bundle: expected bundle.yaml, *.rego, data/, exceptions/, ignores/, vex/ or tests/")
 }
 
 // isTestFile says that a file is run by "portcullis policy test", never by the engine.
@@ -389,9 +405,10 @@ func (b *Bundle) addException(content []byte) error {
 func (b *Bundle) check() []error {
 	var problems []error
 	report := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	problems = append(problems, b.compileTrust()...)
 	profiles, err := b.resolveProfiles()
 	if err != nil {
-		return []error{err}
+		return append(problems, err)
 	}
 	for _, profile := range sortedKeys(profiles) {
 		for _, instance := range profiles[profile] {
@@ -451,6 +468,25 @@ func (b *Bundle) check() []error {
 	}
 	return problems
 }
+
+// compileTrust checks who is trusted with images, and what is said of single vulnerabilities.
+func (b *Bundle) compileTrust() []error {
+	var problems []error
+	var err error
+	if b.trust, err = signer.Compile(b.Manifest.Trust); err != nil {
+		problems = append(problems, fmt.Errorf("trust: %w", err))
+	}
+	if b.exemptions, err = scanner.NewExemptions(b.vex, b.ignores); err != nil {
+		problems = append(problems, err)
+	}
+	return problems
+}
+
+// Trust is the checked trust configuration of the bundle. One without any trusts nobody.
+func (b *Bundle) Trust() *signer.Configuration { return b.trust }
+
+// Exemptions are what the bundle says of single vulnerabilities.
+func (b *Bundle) Exemptions() *scanner.Exemptions { return b.exemptions }
 
 // configures says whether the manifest configures any policy.
 func (m *Manifest) configures() bool {

@@ -21,6 +21,8 @@ type unit struct {
 	// reads is what each rule can read, guards what it cannot find anything without.
 	reads  map[Effect]*readSet
 	guards map[Effect]*guard
+	// images are the parts of images that each rule reads.
+	images map[Effect]ImageSections
 }
 
 // parametersRule holds the parameters in a compiled copy.
@@ -225,7 +227,7 @@ func (u *unit) ruleRef(effect Effect) ast.Ref {
 
 // analyse fills in what each of the unit's rules can read and what guards it.
 func (u *unit) analyse(compiler *ast.Compiler, c *constants) error {
-	u.reads, u.guards = map[Effect]*readSet{}, map[Effect]*guard{}
+	u.reads, u.guards, u.images = map[Effect]*readSet{}, map[Effect]*guard{}, map[Effect]ImageSections{}
 	for _, effect := range u.policy.Effects {
 		rules := compiler.GetRules(u.ruleRef(effect))
 		u.guards[effect] = newGuard(c, rules)
@@ -236,7 +238,7 @@ func (u *unit) analyse(compiler *ast.Compiler, c *constants) error {
 		if reads.fields["cluster"] != nil && len(u.policy.Reads) == 0 {
 			return fmt.Errorf("%s: input.cluster is read, but the metadata declares no reads", u.policy.ID)
 		}
-		u.reads[effect] = reads
+		u.reads[effect], u.images[effect] = reads, sectionsOf(reads)
 	}
 	return nil
 }

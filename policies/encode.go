@@ -8,7 +8,6 @@ import (
 	"io"
 	"reflect"
 	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -68,26 +67,33 @@ func newEncoder(t reflect.Type, reads *readSet) encoder {
 
 func structEncoder(t reflect.Type, reads *readSet) encoder {
 	type field struct {
-		index  int
+		index  []int
 		key    *ast.Term
 		encode encoder
 	}
 	var fields []field
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if encode := newEncoder(t.Field(i).Type, reads.field(name)); encode != nil {
-			fields = append(fields, field{i, ast.StringTerm(name), encode})
+	for _, f := range fieldsOf(t) {
+		if encode := newEncoder(f.typ, reads.field(f.name)); encode != nil {
+			fields = append(fields, field{f.index, ast.StringTerm(f.name), encode})
 		}
 	}
 	return func(v reflect.Value) *ast.Term {
 		pairs := make([][2]*ast.Term, 0, len(fields))
 		for i := range fields {
-			if value := fields[i].encode(v.Field(fields[i].index)); value != nil {
+			if value := fields[i].encode(fieldAt(v, fields[i].index)); value != nil {
 				pairs = append(pairs, [2]*ast.Term{fields[i].key, value})
 			}
 		}
 		return ast.ObjectTerm(pairs...)
 	}
+}
+
+// fieldAt is v.FieldByIndex, fast for the fields that are not embedded.
+func fieldAt(v reflect.Value, index []int) reflect.Value {
+	if len(index) == 1 {
+		return v.Field(index[0])
+	}
+	return v.FieldByIndex(index)
 }
 
 func sliceEncoder(t reflect.Type, reads *readSet) encoder {

@@ -25,8 +25,8 @@ type Result struct {
 	Patches []patch.Edit
 }
 
-// Needs says which facts the policies that match a request can read. It does not
-// look at the object.
+// Needs says which facts the policies that match a request can read. It looks at the
+// object only where one reads evidence about images.
 func (e *Engine) Needs(r *Request, phase Phase) Needs {
 	var needs Needs
 	needNamespace := func() {
@@ -38,7 +38,9 @@ func (e *Engine) Needs(r *Request, phase Phase) Needs {
 		needNamespace()
 	}
 	for _, p := range e.possibleProfiles(r) {
-		for _, i := range e.candidates(p, r) {
+		candidates := e.candidates(p, r)
+		needs.Images = needs.Images.join(e.imageNeeds(r, phase, candidates))
+		for _, i := range candidates {
 			if !i.concerns(r, phase) {
 				continue
 			}
@@ -77,6 +79,7 @@ func (i *instance) concerns(r *Request, phase Phase) bool {
 		return false // what only warns or is only recorded changes no object
 	}
 	return i.policy.at(r.Door) &&
+		(!r.ImagesOnly || i.readsEvidence(phase)) &&
 		slices.ContainsFunc(phase.effects(), i.policy.has) &&
 		i.match.matchesRequest(r)
 }
@@ -302,7 +305,15 @@ func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Work
 	if len(p.instances) == 0 {
 		return
 	}
-	in, err := p.newInput(j.request, w, j.facts, j.now)
+	if p, err = j.withEvidence(p, w); err != nil {
+		j.recording = nil
+		j.fault(nil, FaultError, err.Error())
+		return
+	}
+	if len(p.instances) == 0 {
+		return
+	}
+	in, err := j.newInput(p, j.request, w)
 	if err != nil {
 		j.recording = nil
 		j.oneByOne(ctx, p, w, nil) // whoever does not read what is unreadable is judged
@@ -399,6 +410,11 @@ func (p *planned) readsObject() bool {
 	return p.readsWorkload() || p.reads.fields["object"] != nil
 }
 
+// newInput is the input of a plan for one workload of a request, nil where there is none.
+func (j *judgement) newInput(p *plan, r *Request, w *workload.Workload) (*input, error) {
+	return p.newInput(r, w, j.facts, j.engine.bundle.trust, j.now)
+}
+
 // oldInput is the input that the old object would give and the workload in it, nil
 // when it cannot be compared (then everything counts as changed).
 func (j *judgement) oldInput(p *plan, w *workload.Workload) (*input, *workload.Workload) {
@@ -416,7 +432,7 @@ func (j *judgement) oldInput(p *plan, w *workload.Workload) (*input, *workload.W
 		}
 		before = &found[at]
 	}
-	in, err := p.newInput(&old, before, j.facts, j.now)
+	in, err := j.newInput(p, &old, before)
 	if err != nil {
 		return nil, nil
 	}
@@ -448,7 +464,7 @@ func (j *judgement) oneByOne(ctx context.Context, p *plan, w *workload.Workload,
 			j.fault(i.instance, FaultError, err.Error())
 			continue
 		}
-		in, err := alone.newInput(j.request, w, j.facts, j.now)
+		in, err := j.newInput(alone, j.request, w)
 		if err != nil {
 			j.fault(i.instance, FaultInput, err.Error())
 			continue

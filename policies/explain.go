@@ -89,10 +89,13 @@ func orNone(workloads []workload.Workload) []*workload.Workload {
 
 func (j *judgement) explain(ctx context.Context, p *plan, w *workload.Workload) ([]Trace, error) {
 	p, err := j.narrow(p, w, false)
+	if err == nil {
+		p, err = j.withEvidence(p, w)
+	}
 	if err != nil || len(p.instances) == 0 {
 		return nil, err
 	}
-	in, err := p.newInput(j.request, w, j.facts, j.now)
+	in, err := j.newInput(p, j.request, w)
 	if err != nil || len(j.unchanged(p, w, in)) > 0 {
 		return nil, err
 	}

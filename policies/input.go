@@ -8,6 +8,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/portcullis-dev/portcullis/admission/workload"
+	"github.com/portcullis-dev/portcullis/signer"
 )
 
 // input is what one evaluation sees.
@@ -32,7 +33,7 @@ var (
 
 // newInput builds the input of a plan for one workload of a request (nil where
 // there is none): just the sections, and in them the fields, that some policy reads.
-func (p *plan) newInput(r *Request, w *workload.Workload, facts *Facts, now time.Time) (*input, error) {
+func (p *plan) newInput(r *Request, w *workload.Workload, facts *Facts, trust *signer.Configuration, now time.Time) (*input, error) {
 	pairs := make([][2]*ast.Term, 0, 9)
 	add := func(key, value *ast.Term) {
 		if value != nil {
@@ -53,7 +54,11 @@ func (p *plan) newInput(r *Request, w *workload.Workload, facts *Facts, now time
 		add(workloadKey, p.workload(reflect.ValueOf(w).Elem()))
 	}
 	if w != nil && p.images != nil {
-		add(imagesKey, p.images(reflect.ValueOf(&w.Images).Elem()))
+		images, err := p.images.encode(w.Images, facts, trust)
+		if err != nil {
+			return nil, err
+		}
+		add(imagesKey, images)
 	}
 	if p.namespace != nil && facts.Namespace != nil {
 		add(namespaceKey, p.namespace(reflect.ValueOf(facts.Namespace).Elem()))

@@ -84,7 +84,11 @@ func (p *planned) memoizable() bool {
 	}
 	for section, reads := range p.reads.fields {
 		switch section {
-		case "workload", "images":
+		case "workload":
+		case "images": // their references are alike, what is known of them changes
+			if sectionsOf(p.reads).Any() || p.reads.field("images").item().field("requirements") != nil {
+				return false
+			}
 		case "request":
 			if reads.whole || reads.items != nil {
 				return false

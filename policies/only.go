@@ -15,9 +15,11 @@ func (b *Bundle) Only(id string, parameters map[string]any) (*Bundle, error) {
 			Policies:       []Instance{{Policy: id, Parameters: parameters}},
 			DefaultProfile: noProfile,
 		},
-		Policies:  map[string]*Policy{id: policy},
-		Digest:    b.Digest,
-		libraries: b.libraries,
-		data:      b.data,
+		Policies:   map[string]*Policy{id: policy},
+		Digest:     b.Digest,
+		libraries:  b.libraries,
+		data:       b.data,
+		trust:      b.trust,
+		exemptions: b.exemptions,
 	}, nil
 }

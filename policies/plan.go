@@ -49,7 +49,8 @@ type plan struct {
 	reads     *readSet // of all instances
 	// sections encode the parts of the input that come from Go values; nil for a
 	// part nobody reads.
-	request, subject, workload, images, namespace, now encoder
+	request, subject, workload, namespace, now encoder
+	images                                     *imageEncoder
 	// print, printImages and printRequest give the key of the memo; remembers is false
 	// where no instance takes part in it.
 	print, printImages, printRequest printer
@@ -62,6 +63,8 @@ type planned struct {
 	results []ruleResult
 	reads   *readSet
 	memo    bool // its findings are kept in the memo
+	// sectionsRead are the parts of images that its rules of the plan's phase read.
+	sectionsRead ImageSections
 }
 
 // ruleResult is the variable of the query that holds a rule's results.
@@ -130,6 +133,7 @@ func newPlan(compiler *ast.Compiler, key planKey, instances []*instance, unprune
 			in.results = append(in.results, ruleResult{effect, variables[name]})
 			in.reads.merge(i.unit.reads[effect])
 		}
+		in.sectionsRead = sectionsOf(in.reads)
 		p.reads.merge(in.reads)
 		if in.memo = phase == PhaseValidate && in.memoizable(); in.memo {
 			p.remembers = true
@@ -154,7 +158,7 @@ func newPlan(compiler *ast.Compiler, key planKey, instances []*instance, unprune
 	p.request = section(reflect.TypeFor[requestShape](), "request")
 	p.subject = section(reflect.TypeFor[subjectShape](), "subject")
 	p.workload = section(reflect.TypeFor[workload.Workload](), "workload")
-	p.images = section(reflect.TypeFor[[]workload.Image](), "images")
+	p.images = newImageEncoder(p.reads.fields["images"])
 	p.namespace = section(reflect.TypeFor[Namespace](), "namespace")
 	p.now = section(reflect.TypeFor[string](), "now")
 	p.print = newPrinter(reflect.TypeFor[workload.Workload](), remembered.fields["workload"])

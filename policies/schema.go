@@ -17,7 +17,7 @@ type inputShape struct {
 	OldObject any               `json:"oldObject"`
 	Namespace Namespace         `json:"namespace"`
 	Cluster   []objectShape     `json:"cluster"`
-	Images    []workload.Image  `json:"images"`
+	Images    []fullImageShape  `json:"images"`
 	Now       string            `json:"now"`
 }
 
@@ -82,15 +82,39 @@ func InputSchema() map[string]any {
 	return schema
 }
 
+// inputField is a field of a Go type as policies see it.
+type inputField struct {
+	name  string
+	index []int // for reflect.Value.FieldByIndex
+	typ   reflect.Type
+}
+
+// fieldsOf are the fields of a struct, those of embedded structs among its own.
+func fieldsOf(t reflect.Type) []inputField {
+	var fields []inputField
+	for i := range t.NumField() {
+		field := t.Field(i)
+		if !field.Anonymous {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			fields = append(fields, inputField{name, field.Index, field.Type})
+			continue
+		}
+		for _, below := range fieldsOf(field.Type) {
+			below.index = append([]int{i}, below.index...)
+			fields = append(fields, below)
+		}
+	}
+	return fields
+}
+
 func schemaOf(t reflect.Type) map[string]any {
 	switch t.Kind() {
 	case reflect.Pointer:
 		return schemaOf(t.Elem())
 	case reflect.Struct:
 		properties := map[string]any{}
-		for i := range t.NumField() {
-			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-			properties[name] = schemaOf(t.Field(i).Type)
+		for _, field := range fieldsOf(t) {
+			properties[field.name] = schemaOf(field.typ)
 		}
 		return map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
 	case reflect.Slice:
