@@ -1,6 +1,24 @@
 package policies
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/portcullis-dev/portcullis/signer"
+)
+
+// Trusting is b with another trust configuration; with its own for nil.
+func (b *Bundle) Trusting(trust *signer.Trust) (*Bundle, error) {
+	if trust == nil {
+		return b, nil
+	}
+	compiled, err := signer.Compile(trust)
+	if err != nil {
+		return nil, fmt.Errorf("trust: %w", err)
+	}
+	other := *b
+	other.trust = compiled
+	return &other, nil
+}
 
 // Only is a bundle of a single policy of b, enforced, with the given parameters
 // and without exceptions. It serves samples and tests of the policy.

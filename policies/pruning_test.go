@@ -73,7 +73,7 @@ func newPruning(t *testing.T, bundle *policies.Bundle, id string, policy *polici
 	if p.suite, err = sample.Load(os.DirFS("library"), policy); err != nil {
 		t.Fatal(err)
 	}
-	only, err := bundle.Only(id, p.suite.Parameters)
+	only, err := p.suite.Only(bundle)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,7 +133,7 @@ func (p *program) runSamples(ctx context.Context, bundle *policies.Bundle, files
 }
 
 func runSuite(ctx context.Context, bundle *policies.Bundle, suite *sample.Suite) (problems []error, err error) {
-	only, err := bundle.Only(suite.Policy.ID, suite.Parameters)
+	only, err := suite.Only(bundle)
 	if err != nil {
 		return nil, err
 	}

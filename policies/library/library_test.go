@@ -27,7 +27,7 @@ func TestEverySampleOfEveryPolicyIsJudgedAsItsFolderSays(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			only, err := bundle.Only(id, suite.Parameters)
+			only, err := suite.Only(bundle)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +59,7 @@ func TestInvertingAnyConditionOfAPolicyTurnsASampleRed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			mutants, err := bundle.Mutants(id, suite.Parameters)
+			mutants, err := suite.Mutants(bundle)
 			if err != nil {
 				t.Fatal(err)
 			}

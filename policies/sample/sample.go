@@ -20,6 +20,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/manifest"
 	"github.com/portcullis-dev/portcullis/admission/patch"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/signer"
 	admissionv1 "k8s.io/api/admission/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -45,7 +46,8 @@ type Sample struct {
 	judged  []admission.Request
 	cluster []policies.Object
 	spaces  map[string]*policies.Namespace
-	patched []byte // what a patch sample must become
+	images  map[string]policies.ImageFacts // by canonical reference
+	patched []byte                         // what a patch sample must become
 }
 
 // Now is the clock of samples.
@@ -58,7 +60,9 @@ const namespace = "sample"
 type Suite struct {
 	Policy     *policies.Policy
 	Parameters map[string]any
-	Samples    []Sample
+	// Trust is what the bundle's section trust says while they run, nil for nothing.
+	Trust   *signer.Trust
+	Samples []Sample
 }
 
 // Load reads the samples of a policy of a bundle from the bundle's file system.
@@ -74,12 +78,33 @@ func Load(fsys fs.FS, policy *policies.Policy) (*Suite, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
+	if suite.Trust, err = loadTrust(fsys, path.Join(root, "trust.yaml")); err != nil {
+		return nil, err
+	}
 	for _, kind := range []Kind{Allow, Deny, Patch, Keep} {
 		if err := suite.loadKind(fsys, root, kind); err != nil {
 			return nil, err
 		}
 	}
 	return suite, nil
+}
+
+func loadTrust(fsys fs.FS, file string) (*signer.Trust, error) {
+	raw, err := fs.ReadFile(fsys, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		raw, err = yaml.YAMLToJSONStrict(raw)
+	}
+	var trust *signer.Trust
+	if err == nil {
+		trust, err = decodeTrust(raw)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	return trust, nil
 }
 
 func (s *Suite) loadKind(fsys fs.FS, root string, kind Kind) error {
@@ -124,7 +149,7 @@ func load(fsys fs.FS, file string, door admission.Door) (*Sample, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a sample: %w", err)
 	}
-	s := &Sample{Name: strings.TrimSuffix(path.Base(file), ".yaml"), File: file, spaces: map[string]*policies.Namespace{}}
+	s := &Sample{Name: strings.TrimSuffix(path.Base(file), ".yaml"), File: file, spaces: map[string]*policies.Namespace{}, images: map[string]policies.ImageFacts{}}
 	review := slices.ContainsFunc(documents, func(d manifest.Document) bool { return d.Kind == "AdmissionReview" })
 	for i := range documents {
 		if err := s.add(&documents[i], review, door); err != nil {
@@ -145,6 +170,9 @@ func (s *Sample) add(document *manifest.Document, review bool, door admission.Do
 		}
 		s.judged = append(s.judged, admission.FromReview(door, in.Request))
 		return nil
+	}
+	if document.Kind == evidenceKind && document.APIVersion == policies.APIVersion {
+		return s.addEvidence(document)
 	}
 	request := admission.CreateRequest(door, document, namespace)
 	if !review {
@@ -173,7 +201,7 @@ func loadPatched(fsys fs.FS, file string) ([]byte, error) {
 
 // Gather gives what the sample's documents hold, as admission.Facts.
 func (s *Sample) Gather(_ context.Context, needs policies.Needs) policies.Facts {
-	facts := policies.Facts{}
+	facts := policies.Facts{Images: s.imageFacts(needs.Images)}
 	if needs.Namespace != "" {
 		facts.Namespace = s.spaces[needs.Namespace]
 		if facts.Namespace == nil {

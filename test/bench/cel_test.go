@@ -27,7 +27,7 @@ func TestCELTwinsGiveTheVerdictsOfTheirPolicies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			only, err := bundle.Only(id, suite.Parameters)
+			only, err := suite.Only(bundle)
 			if err != nil {
 				t.Fatal(err)
 			}
