@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"runtime"
 	"slices"
@@ -56,6 +57,10 @@ type Manifest struct {
 	Name       string `json:"name"`
 	// Serial grows with every published revision and never decreases.
 	Serial int64 `json:"serial"`
+	// Include names a bundle that this one builds on, "library" for the built-in one: its
+	// policies, shared code and data, and its profiles and namespaces where this bundle does not
+	// have its own.
+	Include string `json:"include,omitempty"`
 	// Policies are configured in every profile.
 	Policies []Instance `json:"policies,omitempty"`
 	// Profiles are named sets of configured policies.
@@ -133,18 +138,29 @@ type Exclusion struct {
 // Load reads a bundle. Every mistake in it is reported at once: an unknown field,
 // policy, parameter or profile refuses the whole bundle, since a rule that is
 // silently not applied is a hole.
-func Load(fsys fs.FS) (*Bundle, error) {
-	files, err := readBundleFiles(fsys)
+//
+// The bundles that it may include are given by whoever loads it.
+func Load(fsys fs.FS, available ...Included) (*Bundle, error) {
+	files, included, err := readIncluding(fsys, available)
 	if err != nil {
 		return nil, err
 	}
 	bundle := &Bundle{
 		Policies:  map[string]*Policy{},
-		Digest:    digestFiles(files),
+		Digest:    digestIncluding(files, included),
 		libraries: map[string]*ast.Module{},
 		data:      map[string]any{},
 		vex:       map[string][]byte{},
 		ignores:   map[string][]byte{},
+	}
+	below, err := includedManifest(included)
+	if err != nil {
+		return nil, err
+	}
+	for name, content := range included {
+		if name != "bundle.yaml" {
+			files[name] = content
+		}
 	}
 	names := sortedKeys(files)
 	modules := parseModules(names, files)
@@ -157,6 +173,9 @@ func Load(fsys fs.FS) (*Bundle, error) {
 	if bundle.Manifest.Name == "" && len(problems) == 0 {
 		problems = append(problems, errors.New("bundle.yaml is missing: a bundle needs one that names it and configures its policies"))
 	}
+	if below != nil {
+		bundle.Manifest.include(below)
+	}
 	if len(problems) == 0 {
 		problems = bundle.check()
 	}
@@ -166,13 +185,39 @@ func Load(fsys fs.FS) (*Bundle, error) {
 	return bundle, nil
 }
 
-// Digest is the digest of the bundle in a file system, without reading what it says.
-func Digest(fsys fs.FS) (string, error) {
-	files, err := readBundleFiles(fsys)
+// Digest is what the digest of the bundle in a file system would be, without reading what its
+// policies say.
+func Digest(fsys fs.FS, available ...Included) (string, error) {
+	files, included, err := readIncluding(fsys, available)
 	if err != nil {
 		return "", err
 	}
-	return digestFiles(files), nil
+	return digestIncluding(files, included), nil
+}
+
+// digestIncluding covers what a bundle includes, too.
+func digestIncluding(files, included map[string][]byte) string {
+	if included == nil {
+		return digestFiles(files)
+	}
+	all := maps.Clone(files)
+	all["\x00included"] = []byte(digestFiles(included))
+	return digestFiles(all)
+}
+
+// includedManifest reads bundle.yaml of an included bundle, nil where there is none.
+func includedManifest(included map[string][]byte) (*Manifest, error) {
+	if included == nil {
+		return nil, nil
+	}
+	var manifest Manifest
+	if err := decodeYAML(included["bundle.yaml"], &manifest); err != nil {
+		return nil, fmt.Errorf("reading the manifest of the included bundle: %w", err)
+	}
+	if manifest.Include != "" {
+		return nil, errors.New("reading the manifest of the included bundle: it includes another one: one level is enough")
+	}
+	return &manifest, nil
 }
 
 // Revision names the bundle in findings: "name@serial (sha256:0123456789ab)".
@@ -594,9 +639,7 @@ func mergeProfile(declared map[string]Profile, name string, base []Instance, int
 func mergeInstances(where string, instances []Instance, into map[string]Instance) error {
 	here := map[string]bool{}
 	for _, instance := range instances {
-		if instance.Name == "" {
-			instance.Name = instance.Policy
-		}
+		instance.Name = instance.name()
 		if here[instance.Name] {
 			return fmt.Errorf("%s: %s is configured twice: give the second a name of its own", where, instance.Name)
 		}

@@ -47,7 +47,7 @@ func (w *bundleWatch) run(ctx context.Context) {
 // look activates the bundle if it has changed and is good.
 func (w *bundleWatch) look() {
 	files := os.DirFS(w.flags.bundle)
-	digest, err := policies.Digest(files)
+	digest, err := policies.Digest(files, builtIn())
 	if err != nil {
 		// A folder that is being replaced may be gone for a moment: look again later.
 		w.logger.Warn("looking for a new bundle failed; the last good one stays", "error", err)

@@ -121,9 +121,12 @@ func loadEngine(f *flags) (*policies.Engine, error) {
 	return engine, nil
 }
 
+// builtIn is the library for bundles that build on it: include: library.
+func builtIn() policies.Included { return policies.Included{Name: "library", Files: library.FS()} }
+
 // compileBundle compiles a bundle that has the profile, "" for any.
 func compileBundle(files fs.FS, profile string) (*policies.Engine, error) {
-	bundle, err := policies.Load(files)
+	bundle, err := policies.Load(files, builtIn())
 	if err != nil {
 		return nil, err
 	}

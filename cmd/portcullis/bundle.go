@@ -46,12 +46,15 @@ func (f *bundleFlags) files() (fs.FS, error) {
 	return os.DirFS(f.dir), nil
 }
 
+// builtIn is the library for bundles that build on it: include: library.
+func builtIn() policies.Included { return policies.Included{Name: "library", Files: library.FS()} }
+
 func (f *bundleFlags) load() (*policies.Bundle, error) {
 	files, err := f.files()
 	if err != nil {
 		return nil, err
 	}
-	bundle, err := policies.Load(files)
+	bundle, err := policies.Load(files, builtIn())
 	if err != nil {
 		return nil, fmt.Errorf("%w: mend the bundle; docs/policies.md says what it may hold", err)
 	}
