@@ -1,0 +1,119 @@
+package cosign
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
+	upstream "github.com/sigstore/cosign/v2/pkg/cosign"
+	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/sigstore/sigstore/pkg/signature/options"
+)
+
+// keyVerifiers are the algorithms that cosign may have used with a key, the usual one first:
+// versions before 2.4 hashed with SHA-256 for every curve, and for Ed25519 some hash first
+// (RFC 8032, Ed25519ph).
+func keyVerifiers(key crypto.PublicKey) []signature.Verifier {
+	var loads []func() (signature.Verifier, error)
+	add := func(load func() (signature.Verifier, error)) { loads = append(loads, load) }
+	add(func() (signature.Verifier, error) { return signature.LoadDefaultVerifier(key) })
+	switch key := key.(type) {
+	case ed25519.PublicKey:
+		add(func() (signature.Verifier, error) {
+			return signature.LoadDefaultVerifier(key, options.WithED25519ph())
+		})
+	case *ecdsa.PublicKey:
+		if key.Curve != elliptic.P256() {
+			add(func() (signature.Verifier, error) { return signature.LoadVerifier(key, crypto.SHA256) })
+		}
+	default: // RSA: sizes that have no default, too
+		loads = []func() (signature.Verifier, error){func() (signature.Verifier, error) { return signature.LoadVerifier(key, crypto.SHA256) }}
+	}
+	var verifiers []signature.Verifier
+	for _, load := range loads {
+		if verifier, err := load(); err == nil {
+			verifiers = append(verifiers, verifier)
+		}
+	}
+	return verifiers
+}
+
+// Key is a private key that signs.
+type Key struct {
+	signer      crypto.Signer
+	fingerprint string
+}
+
+// GenerateKeyPair makes an ECDSA key on P-256 as cosign does: the private one encrypted with the
+// password (scrypt and NaCl secretbox) in a PEM block "ENCRYPTED SIGSTORE PRIVATE KEY", and the
+// public one in a PEM block "PUBLIC KEY".
+func GenerateKeyPair(password []byte) (private, public []byte, err error) {
+	pair, err := upstream.GenerateKeyPair(func(bool) ([]byte, error) { return password, nil })
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a key pair: %w", err)
+	}
+	return pair.PrivateBytes, pair.PublicBytes, nil
+}
+
+// LoadPrivateKey reads a private key: one that cosign or [GenerateKeyPair] has encrypted, or one in
+// PKCS #8 ("PRIVATE KEY"), for which the password is not used. Keys are ECDSA, RSA or Ed25519.
+func LoadPrivateKey(text, password []byte) (*Key, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("reading the private key: it is no PEM: give a key made with generate-key-pair")
+	}
+	der := block.Bytes
+	switch block.Type {
+	case upstream.CosignPrivateKeyPemType, upstream.SigstorePrivateKeyPemType:
+		var err error
+		if der, err = encrypted.Decrypt(block.Bytes, password); err != nil {
+			return nil, fmt.Errorf("decrypting the private key: %w: check the password", err)
+		}
+	case "PRIVATE KEY":
+	default:
+		return nil, fmt.Errorf("reading the private key: it is a PEM block %q: give an encrypted key of cosign, or one in PKCS #8", abbreviate(block.Type))
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("reading the private key: %w", err)
+	}
+	private, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("reading the private key: a %T cannot sign: use ECDSA, RSA or Ed25519", parsed)
+	}
+	return NewKey(private)
+}
+
+// NewKey takes a private key that is already read: ECDSA, RSA or Ed25519.
+func NewKey(private crypto.Signer) (*Key, error) {
+	if len(keyVerifiers(private.Public())) == 0 {
+		return nil, fmt.Errorf("reading the private key: keys of the kind %T are not supported: use ECDSA, RSA or Ed25519", private)
+	}
+	der, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		return nil, fmt.Errorf("encoding the public key: %w", err)
+	}
+	sum := sha256.Sum256(der)
+	return &Key{signer: private, fingerprint: "sha256:" + hex.EncodeToString(sum[:])}, nil
+}
+
+// PublicPEM is the public key as trust configurations have it.
+func (k *Key) PublicPEM() (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(k.signer.Public())
+	if err != nil {
+		return "", fmt.Errorf("encoding the public key: %w", err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
+}
+
+// Fingerprint is "sha256:" and the hash of the public key (SubjectPublicKeyInfo).
+func (k *Key) Fingerprint() string { return k.fingerprint }
+
