@@ -96,9 +96,6 @@ func (c *collector) tagged(ctx context.Context, suffix, what string) ([]candidat
 	if absent(err) {
 		return nil, nil
 	}
-	if unreadable(err) {
-		return []candidate{foreign("", what, "the manifest under the tag %s cannot be read: %v", c.target.legacyTag(suffix), err)}, nil
-	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the %ss of %s: %w", what, c.target, err)
 	}
@@ -107,7 +104,7 @@ func (c *collector) tagged(ctx context.Context, suffix, what string) ([]candidat
 		return []candidate{foreign(raw.Digest, what, "the manifest under the tag %s cannot be read: %v", c.target.legacyTag(suffix), err)}, nil
 	}
 	if len(parsed.Layers) > c.limits.Layers {
-		return nil, c.tooMany(fmt.Sprintf("%s has %d layers, and at most %d are read: remove old ones", c.target.legacyTag(suffix), len(parsed.Layers), c.limits.Layers))
+		return nil, c.tooMany(fmt.Sprintf("%s has %d layers, and at most %d are read", c.target.legacyTag(suffix), len(parsed.Layers), c.limits.Layers))
 	}
 	return c.layers(ctx, raw.Digest, what, parsed.Layers)
 }
@@ -128,7 +125,7 @@ func (c *collector) referring(ctx context.Context) ([]candidate, error) {
 		return nil, fmt.Errorf("listing what is attached to %s: %w", c.target, err)
 	}
 	if len(descriptors) > c.limits.Referrers {
-		return nil, c.tooMany(fmt.Sprintf("%d things are attached to it, and at most %d are read: remove old ones", len(descriptors), c.limits.Referrers))
+		return nil, c.tooMany(fmt.Sprintf("%d things are attached to it, and at most %d are read", len(descriptors), c.limits.Referrers))
 	}
 	found := make([][]candidate, len(descriptors))
 	group, ctx := errgroup.WithContext(ctx)
@@ -162,7 +159,7 @@ func (c *collector) referrer(ctx context.Context, descriptor registry.Descriptor
 		return []candidate{foreign(descriptor.Digest, "signature", "it is a signature of the Notary Project, which is not supported: sign with cosign or portcullis image sign")}, nil
 	}
 	if len(parsed.Layers) > c.limits.Layers {
-		return nil, c.tooMany(fmt.Sprintf("the attached manifest %s has %d layers, and at most %d are read: remove it", descriptor.Digest, len(parsed.Layers), c.limits.Layers))
+		return nil, c.tooMany(fmt.Sprintf("the attached manifest %s has %d layers, and at most %d are read", descriptor.Digest, len(parsed.Layers), c.limits.Layers))
 	}
 	return c.layers(ctx, descriptor.Digest, "attestation", parsed.Layers)
 }
@@ -199,7 +196,7 @@ func (c *collector) layer(ctx context.Context, manifest, what string, layer desc
 		return foreign(manifest, what, "it has %d bytes, and at most %d are read", layer.Size, limit), nil
 	}
 	if c.read.Add(layer.Size) > c.limits.Total {
-		return candidate{}, c.tooMany(fmt.Sprintf("what is attached to it has more than %d bytes: remove some", c.limits.Total))
+		return candidate{}, c.tooMany(fmt.Sprintf("what is attached to it has more than %d bytes", c.limits.Total))
 	}
 	release, err := c.slot(ctx)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/portcullis-dev/portcullis/signer"
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 	upstream "github.com/sigstore/cosign/v2/pkg/cosign"
 	"github.com/sigstore/sigstore/pkg/signature"
@@ -97,23 +98,37 @@ func NewKey(private crypto.Signer) (*Key, error) {
 	if len(keyVerifiers(private.Public())) == 0 {
 		return nil, fmt.Errorf("reading the private key: keys of the kind %T are not supported: use ECDSA, RSA or Ed25519", private)
 	}
-	der, err := x509.MarshalPKIXPublicKey(private.Public())
+	key := &Key{signer: private}
+	der, err := key.publicDER()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(der)
+	key.fingerprint = "sha256:" + hex.EncodeToString(sum[:])
+	return key, nil
+}
+
+func (k *Key) publicDER() ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(k.signer.Public())
 	if err != nil {
 		return nil, fmt.Errorf("encoding the public key: %w", err)
 	}
-	sum := sha256.Sum256(der)
-	return &Key{signer: private, fingerprint: "sha256:" + hex.EncodeToString(sum[:])}, nil
+	return der, nil
+}
+
+// public is the key as what it has signed is verified.
+func (k *Key) public() signer.PublicKey {
+	return signer.PublicKey{Key: k.signer.Public(), Fingerprint: k.fingerprint}
 }
 
 // PublicPEM is the public key as trust configurations have it.
 func (k *Key) PublicPEM() (string, error) {
-	der, err := x509.MarshalPKIXPublicKey(k.signer.Public())
+	der, err := k.publicDER()
 	if err != nil {
-		return "", fmt.Errorf("encoding the public key: %w", err)
+		return "", err
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
 }
 
 // Fingerprint is "sha256:" and the hash of the public key (SubjectPublicKeyInfo).
 func (k *Key) Fingerprint() string { return k.fingerprint }
-
