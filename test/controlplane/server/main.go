@@ -4,13 +4,15 @@
 //	server kube-apiserver FLAGS…
 //	server kube-controller-manager FLAGS…
 //	server kube-scheduler FLAGS…
+//	server kubelet FLAGS…
 //
-// The last three are Kubernetes' own programs with their own flags. It lives in a
+// All but the first are Kubernetes' own programs with their own flags. It lives in a
 // Go module of its own, so that nothing else needs k8s.io/kubernetes; package
 // test/cluster of the main module builds it and starts it.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -18,11 +20,12 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 
 	"github.com/spf13/cobra"
 )
 
-const usage = "usage: server etcd|kube-apiserver|kube-controller-manager|kube-scheduler FLAGS…"
+const usage = "usage: server etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet FLAGS…"
 
 func main() {
 	if len(os.Args) < 2 {
@@ -51,6 +54,8 @@ func program(name string) (*cobra.Command, error) {
 		return controllermanager.NewControllerManagerCommand(), nil
 	case "kube-scheduler":
 		return scheduler.NewSchedulerCommand(), nil
+	case "kubelet":
+		return kubelet.NewKubeletCommand(context.Background()), nil
 	}
 	return nil, fmt.Errorf("unknown program %q; %s", name, usage)
 }

@@ -1,0 +1,283 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portcullis-dev/portcullis/test/process"
+)
+
+// NodeName is the name of the one node, and NodeUser whom its kubelet logs in as: name it among
+// [Options.Users].
+const NodeName = "node-1"
+
+// NodeUser is whom the kubelet logs in as (Node authorization).
+var NodeUser = User{Name: "system:node:" + NodeName, Groups: []string{"system:nodes"}}
+
+// NodeOptions of a node. All are required.
+type NodeOptions struct {
+	// Dir receives what the node writes. Its path is part of a socket's, which may have 107 bytes
+	// (unix(7)): keep it short.
+	Dir string
+	// Pause is an image whose program waits: it holds the namespaces of each pod.
+	Pause v1.Image
+}
+
+// Node is a real node: a kubelet and containerd, which run real containers on this machine.
+type Node struct {
+	options             NodeOptions
+	socket              string
+	containerd, kubelet *process.Process
+}
+
+// nodePrograms are what a node needs beside the kubelet, as Debian's packages containerd, runc and
+// containernetworking-plugins have them.
+var nodePrograms = []string{"containerd", "ctr", "runc", "containerd-shim-runc-v2"}
+
+// cniPlugins is where containernetworking-plugins puts them.
+const cniPlugins = "/usr/lib/cni"
+
+// NodeUnavailable is why no node can be started here, nil if one can.
+func NodeUnavailable() error {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		return errors.New("a node needs Linux and root")
+	}
+	for _, program := range nodePrograms {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("%s is not installed: install the packages containerd, runc and containernetworking-plugins", program)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(cniPlugins, "bridge")); err != nil {
+		return errors.New("the CNI plugins are not installed: install the package containernetworking-plugins")
+	}
+	return nil
+}
+
+// containerdConfig is version 2 of containerd's configuration. Without restrict_oom_score_adj sandboxes
+// fail where the machine refuses lower scores than its own.
+const containerdConfig = `version = 2
+root = %[1]q
+state = %[2]q
+[grpc]
+  address = %[3]q
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = %[4]q
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = %[5]q
+    conf_dir = %[6]q
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+`
+
+// networkConfig gives each pod an address on a bridge of this machine.
+const networkConfig = `{"cniVersion":"0.4.0","name":"portcullis-test","plugins":[
+ {"type":"bridge","bridge":"portcullis0","isGateway":true,"ipMasq":false,
+  "ipam":{"type":"host-local","dataDir":%q,"ranges":[[{"subnet":"10.88.77.0/24"}]],"routes":[{"dst":"0.0.0.0/0"}]}}]}
+`
+
+// kubeletConfig keeps to what a test on any machine can have: no swap check, no eviction for want of disk.
+const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication: {anonymous: {enabled: false}, webhook: {enabled: false}, x509: {clientCAFile: %[1]q}}
+authorization: {mode: AlwaysAllow}
+cgroupDriver: cgroupfs
+failCgroupV1: false
+failSwapOn: false
+containerRuntimeEndpoint: unix://%[2]s
+port: %[3]d
+readOnlyPort: 0
+healthzPort: 0
+resolvConf: ""
+evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}
+imageGCHighThresholdPercent: 100
+enableControllerAttachDetach: false
+registerNode: true
+`
+
+// nodeStopTimeout bounds the end of all containers.
+const nodeStopTimeout = 30 * time.Second
+
+const pauseImage = "docker.io/local/pause:1"
+
+// StartNode starts a node of the cluster and waits until it is ready.
+func (c *Cluster) StartNode(ctx context.Context, options NodeOptions) (*Node, error) {
+	n := &Node{options: options, socket: filepath.Join(options.Dir, "c.sock")}
+	if err := n.start(ctx, c); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting a node: %w", err), n.Stop())
+	}
+	return n, nil
+}
+
+func (n *Node) start(ctx context.Context, c *Cluster) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := n.startContainerd(ctx); err != nil {
+		return err
+	}
+	if err := n.importPause(ctx); err != nil {
+		return err
+	}
+	return n.startKubelet(ctx, c)
+}
+
+func (n *Node) startContainerd(ctx context.Context) error {
+	dir := n.options.Dir
+	network := filepath.Join(dir, "cni")
+	if err := os.MkdirAll(network, 0o755); err != nil {
+		return err
+	}
+	files := map[string]string{
+		filepath.Join(dir, "containerd.toml"): fmt.Sprintf(containerdConfig, filepath.Join(dir, "root"), filepath.Join(dir, "state"), n.socket, pauseImage, cniPlugins, network),
+		filepath.Join(network, "10.conflist"): fmt.Sprintf(networkConfig, filepath.Join(dir, "addresses")),
+	}
+	for file, content := range files {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			return err
+		}
+	}
+	path, err := exec.LookPath("containerd")
+	if err != nil {
+		return err
+	}
+	n.containerd, err = process.Start(process.Command{
+		Name: "containerd", Path: path, Args: []string{"--config", filepath.Join(dir, "containerd.toml")},
+		LogFile: filepath.Join(dir, "containerd.log"),
+	})
+	if err != nil {
+		return err
+	}
+	return n.containerd.WaitUntil(ctx, func(ctx context.Context) error { return n.ctr(ctx, "version") })
+}
+
+// ctr runs containerd's own client in the namespace of the kubelet.
+func (n *Node) ctr(ctx context.Context, args ...string) error {
+	_, err := n.ctrOutput(ctx, args...)
+	return err
+}
+
+func (n *Node) ctrOutput(ctx context.Context, args ...string) (string, error) {
+	command := exec.CommandContext(ctx, "ctr", append([]string{"--address", n.socket, "--namespace", "k8s.io"}, args...)...)
+	output, err := command.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("running ctr %s: %w\n%s", strings.Join(args, " "), err, output)
+	}
+	return string(output), nil
+}
+
+func (n *Node) importPause(ctx context.Context) error {
+	tag, err := name.NewTag(pauseImage)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(n.options.Dir, "pause.tar")
+	if err := tarball.WriteToFile(file, tag, n.options.Pause); err != nil {
+		return fmt.Errorf("writing the pause image: %w", err)
+	}
+	return n.ctr(ctx, "images", "import", "--snapshotter", "native", file)
+}
+
+func (n *Node) startKubelet(ctx context.Context, c *Cluster) error {
+	address, err := hostAddress()
+	if err != nil {
+		return err
+	}
+	port, err := FreePort()
+	if err != nil {
+		return err
+	}
+	dir := n.options.Dir
+	config := filepath.Join(dir, "kubelet.yaml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, kubeletConfig, c.CAFile, n.socket, port), 0o600); err != nil {
+		return err
+	}
+	kubeconfig, err := c.Kubeconfig(NodeUser.Name)
+	if err != nil {
+		return err
+	}
+	n.kubelet, err = process.Start(process.Command{
+		Name: "kubelet", Path: c.binary, LogFile: filepath.Join(dir, "kubelet.log"),
+		Args: []string{
+			"kubelet", "--config=" + config, "--kubeconfig=" + kubeconfig, "--root-dir=" + filepath.Join(dir, "kubelet"),
+			"--cert-dir=" + filepath.Join(dir, "pki"), "--hostname-override=" + NodeName, "--node-ip=" + address,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	client, err := c.Client(Admin)
+	if err != nil {
+		return err
+	}
+	return n.kubelet.WaitUntil(ctx, func(ctx context.Context) error {
+		node, err := client.CoreV1().Nodes().Get(ctx, NodeName, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, condition := range node.Status.Conditions {
+			if condition.Type == corev1.NodeReady {
+				if condition.Status == corev1.ConditionTrue {
+					return nil
+				}
+				return errors.New(condition.Message)
+			}
+		}
+		return errors.New("the node says nothing about being ready")
+	})
+}
+
+// hostAddress is an address of this machine that is not loopback: a kubelet takes no other.
+func hostAddress() (string, error) {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return "", fmt.Errorf("looking for an address of the node: %w", err)
+	}
+	for _, address := range addresses {
+		if network, ok := address.(*net.IPNet); ok && network.IP.To4() != nil && network.IP.IsGlobalUnicast() {
+			return network.IP.String(), nil
+		}
+	}
+	return "", errors.New("looking for an address of the node: this machine has only loopback")
+}
+
+// Stop ends the kubelet, all containers and containerd.
+func (n *Node) Stop() error {
+	if n.kubelet != nil {
+		n.kubelet.Kill()
+	}
+	if n.containerd == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), nodeStopTimeout)
+	defer cancel()
+	problems := []error{n.removeContainers(ctx)}
+	problems = append(problems, n.containerd.Stop())
+	return errors.Join(problems...)
+}
+
+// removeContainers kills what runs: containers outlive containerd.
+func (n *Node) removeContainers(ctx context.Context) error {
+	listed, err := n.ctrOutput(ctx, "tasks", "ls", "--quiet")
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for id := range strings.FieldsSeq(listed) {
+		problems = append(problems, n.ctr(ctx, "tasks", "delete", "--force", id))
+	}
+	return errors.Join(problems...)
+}
