@@ -16,7 +16,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/portcullis-dev/portcullis/test/process"
 )
@@ -40,6 +43,7 @@ type NodeOptions struct {
 // Node is a real node: a kubelet and containerd, which run real containers on this machine.
 type Node struct {
 	options             NodeOptions
+	client              kubernetes.Interface
 	socket              string
 	containerd, kubelet *process.Process
 }
@@ -84,9 +88,12 @@ state = %[2]q
     snapshotter = "native"
 `
 
+// bridge is the network of the pods, and the gateway's device on this machine.
+const bridge = "portcullis0"
+
 // networkConfig gives each pod an address on a bridge of this machine.
 const networkConfig = `{"cniVersion":"0.4.0","name":"portcullis-test","plugins":[
- {"type":"bridge","bridge":"portcullis0","isGateway":true,"ipMasq":false,
+ {"type":"bridge","bridge":"` + bridge + `","isGateway":true,"ipMasq":false,
   "ipam":{"type":"host-local","dataDir":%q,"ranges":[[{"subnet":"10.88.77.0/24"}]],"routes":[{"dst":"0.0.0.0/0"}]}}]}
 `
 
@@ -219,12 +226,11 @@ func (n *Node) startKubelet(ctx context.Context, c *Cluster) error {
 	if err != nil {
 		return err
 	}
-	client, err := c.Client(Admin)
-	if err != nil {
+	if n.client, err = c.Client(Admin); err != nil {
 		return err
 	}
 	return n.kubelet.WaitUntil(ctx, func(ctx context.Context) error {
-		node, err := client.CoreV1().Nodes().Get(ctx, NodeName, metav1.GetOptions{})
+		node, err := n.client.CoreV1().Nodes().Get(ctx, NodeName, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -254,30 +260,69 @@ func hostAddress() (string, error) {
 	return "", errors.New("looking for an address of the node: this machine has only loopback")
 }
 
-// Stop ends the kubelet, all containers and containerd.
+// Stop ends all pods, the kubelet and containerd, and leaves no mount, bridge or file behind.
+// It has to come before the end of the control plane.
 func (n *Node) Stop() error {
-	if n.kubelet != nil {
-		n.kubelet.Kill()
-	}
-	if n.containerd == nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), nodeStopTimeout)
 	defer cancel()
-	problems := []error{n.removeContainers(ctx)}
-	problems = append(problems, n.containerd.Stop())
-	return errors.Join(problems...)
+	var problems []error
+	if n.kubelet != nil {
+		problems = append(problems, n.removePods(ctx))
+		n.kubelet.Kill()
+	}
+	if n.containerd != nil {
+		problems = append(problems, n.containerd.Stop())
+	}
+	problems = append(problems, n.unmount(ctx))
+	_ = exec.CommandContext(ctx, "ip", "link", "delete", bridge).Run() // there is none if no pod ran
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("stopping the node: %w", err)
+	}
+	return os.RemoveAll(n.options.Dir)
 }
 
-// removeContainers kills what runs: containers outlive containerd.
-func (n *Node) removeContainers(ctx context.Context) error {
-	listed, err := n.ctrOutput(ctx, "tasks", "ls", "--quiet")
+// removePods lets the kubelet tear down what runs, since containers outlive it and containerd, and
+// waits until nothing is left.
+func (n *Node) removePods(ctx context.Context) error {
+	if n.client == nil {
+		return nil
+	}
+	pods, err := n.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + NodeName})
 	if err != nil {
 		return err
 	}
-	var problems []error
-	for id := range strings.FieldsSeq(listed) {
-		problems = append(problems, n.ctr(ctx, "tasks", "delete", "--force", id))
+	now := *metav1.NewDeleteOptions(1)
+	for _, pod := range pods.Items {
+		if err := n.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, now); err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
 	}
-	return errors.Join(problems...)
+	return n.kubelet.WaitUntil(ctx, func(ctx context.Context) error {
+		running, err := n.ctrOutput(ctx, "tasks", "ls", "--quiet")
+		if err == nil && strings.TrimSpace(running) != "" {
+			err = fmt.Errorf("containers still run: %s", running)
+		}
+		return err
+	})
+}
+
+// unmount takes away what is mounted below the node's folder, innermost first.
+func (n *Node) unmount(ctx context.Context) error {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	var below []string
+	for line := range strings.Lines(string(mounts)) {
+		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], n.options.Dir+"/") {
+			below = append([]string{fields[1]}, below...)
+		}
+	}
+	if len(below) == 0 {
+		return nil
+	}
+	if output, err := exec.CommandContext(ctx, "umount", append([]string{"--lazy"}, below...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("unmounting: %w\n%s", err, output)
+	}
+	return nil
 }
