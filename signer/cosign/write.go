@@ -210,3 +210,15 @@ func (k *Key) newEnvelope(payload []byte) ([]byte, error) {
 		Signatures:  []dsse.Signature{{Sig: base64.StdEncoding.EncodeToString(signed)}},
 	})
 }
+
+// SignStatement signs a statement about an image that is kept outside a registry, for
+// [Verifier.VerifyEnvelope]: a Sigstore bundle, or in the legacy format a bare DSSE envelope.
+func SignStatement(target Target, key *Key, statement []byte, format string) ([]byte, error) {
+	if _, err := statementClaim(statement, target); err != nil {
+		return nil, fmt.Errorf("signing a statement about %s: it does not fit the image: %w", target, err)
+	}
+	if format == signer.FormatLegacy {
+		return key.newEnvelope(statement)
+	}
+	return key.newBundle(statement)
+}
