@@ -1,0 +1,175 @@
+//go:build goexperiment.jsonv2
+
+package trivy
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// complaints are what Trivy only logs, at the debug level most of it: a file that could not be parsed, packages that
+// were left out, versions that could not be compared. For Trivy the scan goes on; for us it is not complete.
+type complaints struct {
+	mu      sync.Mutex
+	reasons map[string]bool
+}
+
+// maxReasons is how many different complaints are kept. More say nothing more.
+const maxReasons = 50
+
+// sayings are the messages of Trivy that matter, with what they mean for people. A test provokes each it can, so that
+// a new Trivy with other words does not go unnoticed.
+var sayings = map[string]func(details map[string]string) string{
+	// fanal/analyzer/analyzer.go, AnalyzeFile
+	"Analysis error": func(d map[string]string) string { return "a file could not be parsed: " + d["err"] },
+	// fanal/analyzer/pkg/dpkg/dpkg.go
+	"Parse error": func(d map[string]string) string {
+		return fmt.Sprintf("the file %s could not be parsed: %s", d["file_path"], d["err"])
+	},
+	"Invalid version": func(d map[string]string) string {
+		return fmt.Sprintf("the package %s has the version %q, which is none", d["package"], d["version"])
+	},
+	"Invalid source version": func(d map[string]string) string {
+		return fmt.Sprintf("the package %s has the source version %q, which is none", d["package"], d["version"])
+	},
+	// fanal/analyzer/pkg/apk/apk.go
+	"Invalid version found": func(d map[string]string) string {
+		return fmt.Sprintf("the package %s has the version %q, which is none", d["name"], d["version"])
+	},
+	// dependency/parser/java/jar/parse.go
+	"Failed to parse": func(d map[string]string) string {
+		return fmt.Sprintf("the archive %s in an archive could not be parsed: %s", d["file"], d["err"])
+	},
+	// fanal/applier/docker.go
+	"Some OS packages were skipped due to mismatched PURL namespace": func(d map[string]string) string {
+		return "packages were left out that an SBOM in the image counts to another distribution"
+	},
+	// detector/ospkg/driver/driver.go
+	"Skipping third-party packages": func(d map[string]string) string {
+		return "packages that are not the distribution's were not looked up: " + shorten(strings.Trim(d["packages"], "[]"))
+	},
+	// detector/ospkg/detect.go
+	"Unsupported os": func(d map[string]string) string {
+		return fmt.Sprintf("the scanner knows no advisories for the distribution %q", d["family"])
+	},
+	// detector/ospkg/version/version.go
+	"This OS version is not on the EOL list": func(d map[string]string) string {
+		return fmt.Sprintf("the scanner does not know the version %q of %s", d["version"], d["family"])
+	},
+	// detector/ospkg/alpine/alpine.go
+	"Mixing Alpine versions is unsupported": func(d map[string]string) string {
+		return fmt.Sprintf("it is Alpine %s with packages of the repository of %s", d["os"], d["repository"])
+	},
+	// detector/ospkg/*, at the debug level
+	"Installed package version error":                      installedVersion,
+	"Failed to parse the installed package version":        installedVersion,
+	"Failed to parse the installed source package version": installedVersion,
+	// detector/library
+	"Version matching error": func(d map[string]string) string {
+		return "a version could not be compared with an advisory: " + d["err"]
+	},
+	"Conda package is supported for SBOM, not for vulnerability scanning": func(map[string]string) string {
+		return "the scanner knows no advisories for packages of Conda"
+	},
+	"The library type is not supported for vulnerability scanning": func(d map[string]string) string {
+		return fmt.Sprintf("the scanner knows no advisories for packages of %s", d["type"])
+	},
+}
+
+func installedVersion(d map[string]string) string {
+	return "the version of an installed package could not be read: " + d["err"]
+}
+
+// shorten keeps a list readable.
+func shorten(words string) string {
+	const most = 200
+	if len(words) > most {
+		return words[:most] + "…"
+	}
+	return words
+}
+
+// listen makes this the place where Trivy's messages go until stop is called. Trivy takes its logger from log/slog's
+// default, some of it already when a program starts, through package log.
+func listen() (c *complaints, stop func()) {
+	c = &complaints{reasons: map[string]bool{}}
+	previous, flags, prefix, writer := slog.Default(), log.Flags(), log.Prefix(), log.Writer()
+	slog.SetDefault(slog.New(&listener{complaints: c}))
+	return c, func() {
+		slog.SetDefault(previous)
+		log.SetFlags(flags)
+		log.SetPrefix(prefix)
+		log.SetOutput(writer)
+	}
+}
+
+// sorted are the complaints, in words for people.
+func (c *complaints) sorted() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	reasons := make([]string, 0, len(c.reasons))
+	for reason := range c.reasons {
+		reasons = append(reasons, reason)
+	}
+	slices.Sort(reasons)
+	return reasons
+}
+
+func (c *complaints) add(reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.reasons) < maxReasons {
+		c.reasons[reason] = true
+	}
+}
+
+// listener is a [slog.Handler].
+type listener struct {
+	complaints *complaints
+	attributes []slog.Attr
+}
+
+func (l *listener) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *listener) WithGroup(string) slog.Handler { return l }
+
+func (l *listener) WithAttrs(attributes []slog.Attr) slog.Handler {
+	return &listener{complaints: l.complaints, attributes: append(slices.Clip(l.attributes), attributes...)}
+}
+
+func (l *listener) Handle(_ context.Context, record slog.Record) error {
+	say, ok := sayings[record.Message]
+	if !ok {
+		return nil
+	}
+	details := map[string]string{}
+	for _, a := range l.attributes {
+		details[a.Key] = a.Value.String()
+	}
+	record.Attrs(func(a slog.Attr) bool {
+		details[a.Key] = a.Value.String()
+		return true
+	})
+	l.complaints.add(printable(say(details)))
+	return nil
+}
+
+// printable keeps what an image brings from writing on somebody's terminal.
+func printable(s string) string {
+	const most = 500
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
