@@ -135,7 +135,7 @@ func (p *PKI) SignStatementWithKey(key *Key, statement []byte, options ...Option
 }
 
 func (p *PKI) bundle(h *holder, statement []byte, s *settings) ([]byte, error) {
-	envelope, made, err := p.envelope(h, statement, s)
+	envelope, made, err := p.envelope(h, statement, false, s)
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +157,9 @@ func (p *PKI) bundle(h *holder, statement []byte, s *settings) ([]byte, error) {
 	return b.JSON()
 }
 
-// envelope signs a statement, and has the signature logged and stamped.
-func (p *PKI) envelope(h *holder, statement []byte, s *settings) (*Envelope, proofs, error) {
+// envelope signs a statement, and has the signature logged and stamped: the signature alone, or
+// the whole envelope, as cosign version 2 does for attestations in layers.
+func (p *PKI) envelope(h *holder, statement []byte, stampWhole bool, s *settings) (*Envelope, proofs, error) {
 	signature, err := h.key.sign(preAuthentication(payloadType, statement))
 	if err != nil {
 		return nil, proofs{}, err
@@ -167,13 +168,17 @@ func (p *PKI) envelope(h *holder, statement []byte, s *settings) (*Envelope, pro
 		signature = flip(signature)
 	}
 	e := &Envelope{Payload: statement, PayloadType: payloadType, Signatures: []EnvelopeSignature{{Sig: signature}}}
-	made, err := p.prove(signature, s, func(l *log, other bool) (*entry, error) {
+	encoded, err := json.Marshal(e)
+	if err != nil {
+		return nil, proofs{}, fmt.Errorf("encoding an envelope: %w", err)
+	}
+	stamped := signature
+	if stampWhole {
+		stamped = encoded
+	}
+	made, err := p.prove(stamped, s, func(l *log, other bool) (*entry, error) {
 		if other {
 			return p.addOtherEnvelope(l, h, s)
-		}
-		encoded, err := json.Marshal(e)
-		if err != nil {
-			return nil, fmt.Errorf("encoding an envelope: %w", err)
 		}
 		return l.addEnvelope(encoded, statement, signature, h.verifier(), s.at)
 	})

@@ -95,7 +95,7 @@ func (p *PKI) SignLegacyStatementWithKey(key *Key, statement []byte, options ...
 }
 
 func (p *PKI) legacyStatement(h *holder, statement []byte, s *settings) (Legacy, error) {
-	envelope, made, err := p.envelope(h, statement, s)
+	envelope, made, err := p.envelope(h, statement, true, s)
 	if err != nil {
 		return Legacy{}, err
 	}

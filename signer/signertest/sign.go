@@ -117,9 +117,9 @@ type proofs struct {
 	stamp []byte // nil without
 }
 
-// prove logs and stamps a signature. add puts something into a log: the signature at hand, or
-// for other that of something else.
-func (p *PKI) prove(signature []byte, s *settings, add func(l *log, other bool) (*entry, error)) (proofs, error) {
+// prove logs and stamps. add puts something into a log: the signature at hand, or for other
+// that of something else.
+func (p *PKI) prove(stamped []byte, s *settings, add func(l *log, other bool) (*entry, error)) (proofs, error) {
 	var made proofs
 	var err error
 	if s.logged && !s.has(NoLogEntry) {
@@ -140,9 +140,9 @@ func (p *PKI) prove(signature []byte, s *settings, add func(l *log, other bool) 
 			stamper = &p.foreignStamp
 		}
 		if s.has(OtherTimestamp) {
-			signature = append([]byte("another "), signature...)
+			stamped = append([]byte("another "), stamped...)
 		}
-		made.stamp, err = stamper.stamp(signature, s.at)
+		made.stamp, err = stamper.stamp(stamped, s.at)
 	}
 	return made, err
 }
