@@ -150,7 +150,6 @@ func (l *legacy) proveByCertificate(material root.TrustedMaterial) (proof, error
 	}
 	options := l.options()
 	options.TrustedMaterial = material
-	options.UseSignedTimestamps = l.stamped(sealed, material)
 	logged, err := l.verify(sealed, options)
 	if err != nil {
 		return proof{}, err
@@ -158,13 +157,15 @@ func (l *legacy) proveByCertificate(material root.TrustedMaterial) (proof, error
 	if !logged {
 		return proof{}, errors.New("it has no entry of a transparency log")
 	}
-	at := time.Unix(l.entry.Payload.IntegratedTime, 0)
 	// cosign v2 looks at the issuers when the certificate was issued, not when it was used
 	// (CVE-2026-24122).
-	if _, err := verify.VerifyLeafCertificate(at, withoutUnhandledName(l.leaf), material); err != nil {
-		return proof{}, fmt.Errorf("its certificate or one of its issuers was not valid at the time of signing, %s: %w", at.UTC().Format(time.RFC3339), err)
+	times := append(l.stamped(material), time.Unix(l.entry.Payload.IntegratedTime, 0))
+	for _, at := range times {
+		if _, err := verify.VerifyLeafCertificate(at, withoutUnhandledName(l.leaf), material); err != nil {
+			return proof{}, fmt.Errorf("its certificate or one of its issuers was not valid at the time of signing, %s: %w", at.UTC().Format(time.RFC3339), err)
+		}
 	}
-	return proofOf(l.leaf, at)
+	return proofOf(l.leaf, slices.MinFunc(times, time.Time.Compare))
 }
 
 // proveByKey verifies with a key. A log entry is demanded only where log is true; where one is
@@ -251,17 +252,43 @@ func (l *legacy) sealed(withCertificate bool) (oci.Signature, error) {
 	return static.NewSignature(l.payload, l.signature, options...)
 }
 
-// stamped says whether there is a time stamp by an authority of the trusted root, which then has
-// to agree with the certificate. One by an authority that nobody trusts is passed over.
-func (l *legacy) stamped(sealed oci.Signature, material root.TrustedMaterial) bool {
-	if l.stamp == nil || len(material.TimestampingAuthorities()) == 0 {
-		return false
+// stamped is the time of the time stamp, if one is there by an authority of the trusted root. One by an
+// authority that nobody trusts is passed over, as it is for bundles.
+func (l *legacy) stamped(material root.TrustedMaterial) []time.Time {
+	if l.stamp == nil {
+		return nil
 	}
-	return guarded(func() error {
-		_, err := upstream.VerifyRFC3161Timestamp(sealed, &upstream.CheckOpts{TrustedMaterial: material})
-		return err
-	}) == nil
+	over := l.payload // cosign stamps an attestation's envelope as a whole
+	if l.signature != "" {
+		var err error
+		if over, err = base64.StdEncoding.DecodeString(l.signature); err != nil {
+			return nil
+		}
+	}
+	verified, _, err := verify.VerifySignedTimestamp(&stampedEntity{stamp: l.stamp.SignedRFC3161Timestamp, over: over}, material)
+	if err != nil || len(verified) == 0 {
+		return nil
+	}
+	return []time.Time{verified[0].Time}
 }
+
+// stampedEntity is a time stamp and what it is over, as sigstore-go takes them.
+type stampedEntity struct {
+	verify.BaseSignedEntity
+	stamp, over []byte
+}
+
+func (e *stampedEntity) Timestamps() ([][]byte, error) { return [][]byte{e.stamp}, nil }
+
+func (e *stampedEntity) SignatureContent() (verify.SignatureContent, error) {
+	return stampedContent(e.over), nil
+}
+
+type stampedContent []byte
+
+func (c stampedContent) Signature() []byte                                       { return c }
+func (c stampedContent) EnvelopeContent() verify.EnvelopeContent                 { return nil }
+func (c stampedContent) MessageSignatureContent() verify.MessageSignatureContent { return nil }
 
 // withoutUnhandledName drops the subject alternative name from the critical extensions that Go
 // does not know: Fulcio issues names of a kind (otherName) that is read elsewhere.

@@ -50,3 +50,10 @@ const (
 
 // modules is not package state of the program: tests look directories up once.
 var modules moduleDirs
+
+func writeFile(t testing.TB, name string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
