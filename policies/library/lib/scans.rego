@@ -1,0 +1,74 @@
+# What a scan of an image amounts to where it is not complete.
+package portcullis.lib.scans
+
+import data.portcullis.lib.evidence
+import data.portcullis.lib.wording
+
+# finding says that a scan is not complete, why, and what to do about it; undefined for a
+# complete one.
+finding(image) := {
+	"msg": trouble(image),
+	"path": image.path,
+	"remediation": step(image),
+	"details": object.union(evidence.about(image), {"state": image.scan.state}),
+} if {
+	image.scan.state != "complete"
+}
+
+# kind is missing, unscannable or error. A state that is none of the known ones is an error.
+kind(scan) := scan.state if {
+	scan.state in {"missing", "unscannable"}
+} else := "error"
+
+# queued says whether waiting helps.
+queued(scan) if {
+	scan.state == "missing"
+	scan.queued
+}
+
+trouble(image) := sprintf("image %q is being scanned: retry in %d s", [image.ref, image.scan.retryAfter]) if {
+	queued(image.scan)
+} else := sprintf("image %q has no scan that is believed: %s", [image.ref, reasons(image.scan)]) if {
+	image.scan.state == "missing"
+} else := sprintf("image %q cannot be scanned: %s", [image.ref, reasons(image.scan)]) if {
+	image.scan.state == "unscannable"
+} else := sprintf("the scan of image %q failed: %s", [image.ref, reasons(image.scan)])
+
+reasons(scan) := wording.few(scan.reasons) if {
+	count(scan.reasons) > 0
+} else := "no reason is given"
+
+step(image) := sprintf("Try again in %d s: the scan is queued. Controllers try again by themselves.", [image.scan.retryAfter]) if {
+	queued(image.scan)
+} else := sprintf("Scan the image and attach the signed result, with a key of the bundle's trust.scanners: portcullis image scan --attest --key KEY %s", [evidence.name(image)]) if {
+	image.scan.state == "missing"
+} else := "Build the image upon a distribution whose packages the scanner knows, with its package database left in place, and scan the new image." if {
+	image.scan.state == "unscannable"
+} else := sprintf("See why with portcullis image scan %s, mend it and scan again.", [evidence.name(image)])
+
+# spared says whether an image's ageing evidence only warns: the pod replaces one of a template that was
+# admitted with it, and a scanner that is down must not stop a failover.
+spared(image, replacements) if {
+	replacements == "warn"
+	image.replacement
+}
+
+# denied says whether a scan that is not complete denies, by the parameters of images/scanned.
+denied(image, parameters) if {
+	not spared(image, parameters.replacements)
+	settled(parameters[kind(image.scan)], image.scan)
+}
+
+settled("deny", _)
+
+settled("retry", scan) if queued(scan)
+
+# A queue that takes no more is no reason to let an unknown image in.
+settled("retry", _) if {
+	input.request.door == "admission"
+	not input.request.dryRun
+}
+
+# unscanned objects to a scan that is not complete, for policies about what a scan found, unless another
+# policy does.
+unscanned(image, chosen) := {finding(image) | chosen == "deny"}

@@ -1,0 +1,75 @@
+package portcullis.lib.scans_test
+
+import data.portcullis.lib.scans
+
+image(state, queued, replacement) := {
+	"ref": "ghcr.io/acme/app:1", "registry": "ghcr.io", "repository": "acme/app", "resolved": "sha256:aa", "path": "spec.containers[0].image",
+	"replacement": replacement, "scan": {"state": state, "queued": queued, "retryAfter": 30, "reasons": ["because"]},
+}
+
+choices(missing, replacements) := {"missing": missing, "unscannable": "deny", "error": "warn", "replacements": replacements}
+
+live := {"request": {"door": "admission", "dryRun": false}}
+
+gate := {"request": {"door": "gate", "dryRun": false}}
+
+dry := {"request": {"door": "admission", "dryRun": true}}
+
+test_complete_is_no_trouble if not scans.finding(image("complete", false, false))
+
+test_each_state_has_its_own_words if {
+	scans.finding(image("missing", true, false)).msg == `image "ghcr.io/acme/app:1" is being scanned: retry in 30 s`
+	scans.finding(image("missing", false, false)).msg == `image "ghcr.io/acme/app:1" has no scan that is believed: because`
+	scans.finding(image("unscannable", false, false)).msg == `image "ghcr.io/acme/app:1" cannot be scanned: because`
+	scans.finding(image("error", false, false)).msg == `the scan of image "ghcr.io/acme/app:1" failed: because`
+	scans.finding(image("", false, false)).msg == `the scan of image "ghcr.io/acme/app:1" failed: because`
+}
+
+test_each_state_has_its_own_next_step if {
+	steps := {scans.finding(image(state, queued, false)).remediation |
+		some [state, queued] in [["missing", true], ["missing", false], ["unscannable", false], ["error", false]]
+	}
+	count(steps) == 4
+}
+
+test_only_a_missing_scan_can_be_waited_for if {
+	scans.queued(image("missing", true, false).scan)
+	not scans.queued(image("missing", false, false).scan)
+	not scans.queued(image("error", true, false).scan)
+}
+
+test_missing_denies_by_choice if {
+	scans.denied(image("missing", false, false), choices("deny", "warn")) with input as gate
+	not scans.denied(image("missing", true, false), choices("warn", "warn")) with input as live
+}
+
+test_retry_denies_while_a_scan_is_queued if {
+	scans.denied(image("missing", true, false), choices("retry", "warn")) with input as gate
+}
+
+test_retry_denies_in_the_cluster_though_nothing_is_queued if {
+	scans.denied(image("missing", false, false), choices("retry", "warn")) with input as live
+}
+
+test_retry_warns_where_nothing_can_be_queued if {
+	not scans.denied(image("missing", false, false), choices("retry", "warn")) with input as gate
+	not scans.denied(image("missing", false, false), choices("retry", "warn")) with input as dry
+}
+
+test_other_states_have_their_own_choice if {
+	scans.denied(image("unscannable", false, false), choices("warn", "warn")) with input as live
+	not scans.denied(image("error", false, false), choices("deny", "warn")) with input as live
+	not scans.denied(image("clean", false, false), choices("deny", "warn")) with input as live
+}
+
+test_replacements_are_spared_by_choice if {
+	not scans.denied(image("missing", false, true), choices("deny", "warn")) with input as live
+	scans.denied(image("missing", false, true), choices("deny", "deny")) with input as live
+	not scans.spared(image("missing", false, false), "warn")
+}
+
+test_unscanned_is_left_to_another_policy_by_choice if {
+	count(scans.unscanned(image("missing", false, false), "deny")) == 1
+	count(scans.unscanned(image("missing", false, false), "leave")) == 0
+	count(scans.unscanned(image("complete", false, false), "deny")) == 0
+}
