@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -57,6 +58,16 @@ func openImage(ctx context.Context, from source, repository Repository, digest s
 	config, err := from.Blob(ctx, repository, parsed.Config.Digest.String(), limits.manifest)
 	if err != nil {
 		return nil, err
+	}
+	var configured struct {
+		RootFS struct {
+			DiffIDs []string `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := json.Unmarshal(config, &configured); err != nil || len(configured.RootFS.DiffIDs) != len(parsed.Layers) {
+		fault := invalid(repository, what, fmt.Errorf("its configuration speaks of %d layers, and it has %d", len(configured.RootFS.DiffIDs), len(parsed.Layers)))
+		fault.hint = "it is no container image that could be run"
+		return nil, fault
 	}
 	i := &image{ctx: ctx, from: from, repository: repository, manifest: manifest, parsed: parsed, config: config, limits: limits, what: what}
 	lazy, err := partial.CompressedToImage(i)
