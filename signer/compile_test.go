@@ -190,7 +190,7 @@ func TestRefusals(t *testing.T) {
 			t.Authorities[2].Keys = release().Keys
 			r.AnyOf, r.AllOf = nil, []string{"release", "audit"}
 		}), `allOf: "release" and "audit" are both the key sha256:`},
-		"two authorities with one identity": {requiring(twins(func(*Identity) {})), `atLeast.of: "ci" and "audit" are both the identity whose issuer is https://token.actions.githubusercontent.com`},
+		"two authorities with one identity": {requiring(twins(func(*Identity) {})), `atLeast.of: "ci" and "audit" are both an identity whose issuer has to be https://token.actions.githubusercontent.com`},
 		"an exact identity within another's pattern": {requiring(twins(func(i *Identity) {
 			i.SubjectRegExp, i.Subject = "", "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1"
 		})), "so that one signature would count for two: give each its own"},

@@ -53,11 +53,12 @@ func (m *matcher) matches(text string) bool {
 	return m.exact == text
 }
 
+// String says what the text has to do, after "has to".
 func (m *matcher) String() string {
 	if m.expression != nil {
-		return "all of which matches " + shorten(m.text)
+		return "match " + shorten(m.text) + " as a whole"
 	}
-	return shorten(m.exact)
+	return "be " + shorten(m.exact)
 }
 
 func checkIdentity(identity Identity, problem func(place, format string, args ...any)) checkedIdentity {
@@ -238,9 +239,9 @@ func literals(expression *syntax.Regexp) int {
 func (i *checkedIdentity) accepts(claims *CertificateClaims) string {
 	switch {
 	case !i.issuer.matches(claims.Issuer):
-		return fmt.Sprintf("the issuer has to be %s", &i.issuer)
+		return fmt.Sprintf("the issuer has to %s", &i.issuer)
 	case !i.subject.matches(claims.Subject):
-		return fmt.Sprintf("the subject has to be %s", &i.subject)
+		return fmt.Sprintf("the subject has to %s", &i.subject)
 	}
 	for _, claim := range [...]struct{ name, want, got string }{
 		{"trigger", i.claims.Trigger, claims.GitHubWorkflow.Trigger},
@@ -281,7 +282,7 @@ func (i *checkedIdentity) overlap(other *checkedIdentity) string {
 	if i.claims.contradicts(other.claims) || !i.issuer.meets(&other.issuer) || !i.subject.meets(&other.subject) {
 		return ""
 	}
-	return fmt.Sprintf("the identity whose issuer is %s and whose subject is %s", &i.issuer, &i.subject)
+	return fmt.Sprintf("an identity whose issuer has to %s and whose subject has to %s", &i.issuer, &i.subject)
 }
 
 // contradicts says whether no certificate has both sets of claims.

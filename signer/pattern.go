@@ -48,7 +48,7 @@ func parsePattern(text string) (pattern, error) {
 	if !namesRegistry(registry) {
 		return pattern{}, fmt.Errorf("it names no registry: write %q for Docker Hub, or begin with the registry's host", hubSpelling(text))
 	}
-	if !found {
+	if !found && registry != "*" {
 		return pattern{}, fmt.Errorf("it names no repository: write %q for all of the registry", registry+"/**")
 	}
 	if err := checkRegistry(registry, repository); err != nil {
