@@ -65,10 +65,10 @@ type Queue interface {
 	Ask(ctx context.Context, repository registry.Repository, digest string) (retryAfter time.Duration, err error)
 }
 
-// PullSecrets gives the registry as the pods of a namespace may read it: with the pull secrets of these names
-// and those of its service accounts. nil without error means that none of them is for this very host.
+// PullSecrets are the credentials in the pull secrets of these names and in those of these service accounts of a
+// namespace.
 type PullSecrets interface {
-	Registry(ctx context.Context, host, namespace string, serviceAccounts, secrets []string) (Registry, error)
+	PullSecrets(ctx context.Context, namespace string, serviceAccounts, secrets []string) (registry.Credentials, error)
 }
 
 // Options of [Facts].
@@ -78,10 +78,12 @@ type Options struct {
 	Verifier Verifier
 	// TrustedRoot is the hash of the trusted root that Verifier uses now; nil where there is none.
 	TrustedRoot func() string
-	// Statements, Queue and PullSecrets may be nil: there are none.
-	Statements  Statements
-	Queue       Queue
-	PullSecrets PullSecrets
+	// Statements and Queue may be nil: there are none.
+	Statements Statements
+	Queue      Queue
+	// PullSecrets may be nil: only the operator's credentials are used. WithCredentials is Registry with others.
+	PullSecrets     PullSecrets
+	WithCredentials func(registry.Credentials) Registry
 	// Owners may be nil: whether a controller's pod is a replacement is then unknown, because of NoOwners.
 	Owners   Owners
 	NoOwners string
@@ -150,6 +152,9 @@ func New(around admission.Facts, options Options) (*Facts, error) {
 	if options.Registry == nil || options.Verifier == nil {
 		return nil, errors.New("gathering evidence about images takes a registry and a verifier")
 	}
+	if options.PullSecrets != nil && options.WithCredentials == nil {
+		return nil, errors.New("using pull secrets takes a registry that can be read with them")
+	}
 	options = options.withDefaults()
 	f := &Facts{around: around, options: options, flights: newFlights(options.FlightTimeout)}
 	if options.Directory != "" {
@@ -191,6 +196,9 @@ func (f *Facts) gatherImages(ctx context.Context, needs *policies.ImageNeeds) ma
 	ctx, cancel := withMargin(ctx, f.options.Margin, f.options.Timeout)
 	defer cancel()
 	gathering := &gathering{Facts: f, needs: needs}
+	if f.options.PullSecrets != nil {
+		gathering.secrets = sync.OnceValues(func() (registry.Credentials, error) { return gathering.readSecrets(ctx) })
+	}
 	found := make([]policies.ImageFacts, len(needs.Images))
 	budget := newBudget(ctx, len(needs.Images), f.options.Parallel)
 	var group sync.WaitGroup

@@ -133,7 +133,9 @@ func (f *flights) take(ctx context.Context, host string) error {
 	return nil // the place came at the same moment
 }
 
-func (f *flights) free(host string) bool { return f.flying < maxFlying && f.hosts[host] < maxFlyingHost }
+func (f *flights) free(host string) bool {
+	return f.flying < maxFlying && f.hosts[host] < maxFlyingHost
+}
 
 func (f *flights) occupy(host string) {
 	f.flying++

@@ -20,8 +20,8 @@ type gathering struct {
 	*Facts
 	needs *policies.ImageNeeds
 
-	mu      sync.Mutex
-	readers map[string]func() (reader, error) // by host
+	// secrets are read when the first image needs them, nil without them.
+	secrets func() (registry.Credentials, error)
 }
 
 // reader is a registry with the credentials of a scope.
@@ -107,7 +107,7 @@ func (g *gathering) resolve(ctx context.Context, image workload.Image) (subject,
 	if s.digest != "" {
 		return s, nil
 	}
-	from, err := g.reader(ctx, image.Registry)
+	from, err := g.reader(ctx, s.repository)
 	if err != nil {
 		return s, err
 	}
@@ -136,12 +136,11 @@ func known[V any](ctx context.Context, g *gathering, m *memory[V], k key, of fun
 	if value, ok := m.recall(k, onlyPositive(of), anew(operator)); ok {
 		return value, nil
 	}
-	host := k.repository.Registry
 	k.scope = g.scope()
-	if value, ok := m.recall(k, of, later(g, host, anew)); ok {
+	if value, ok := m.recall(k, of, later(g, k.repository, anew)); ok {
 		return value, nil
 	}
-	from, err := g.reader(ctx, host)
+	from, err := g.reader(ctx, k.repository)
 	if err != nil {
 		var nothing V
 		return nothing, err
@@ -162,9 +161,11 @@ func onlyPositive[V any](of func(V) lifetime) func(V) lifetime {
 }
 
 // later is anew with the pull secrets of the moment at which it runs.
-func later[V any](g *gathering, host string, anew func(reader) fetch[V]) fetch[V] {
+func later[V any](g *gathering, repository registry.Repository, anew func(reader) fetch[V]) fetch[V] {
 	return func(ctx context.Context, refresh bool) (answer[V], error) {
-		from, err := g.withSecrets(ctx, host)
+		renewed := *g
+		renewed.secrets = func() (registry.Credentials, error) { return g.readSecrets(ctx) }
+		from, err := renewed.reader(ctx, repository)
 		if err != nil {
 			return answer[V]{}, err
 		}
@@ -180,33 +181,34 @@ func (g *gathering) scope() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// reader is the registry as the workloads of the request may read it. Secrets are read once for a request and host.
-func (g *gathering) reader(ctx context.Context, host string) (reader, error) {
-	if g.options.PullSecrets == nil {
-		return reader{Registry: g.options.Registry}, nil
+// reader is the registry as the workloads of the request may read it.
+func (g *gathering) reader(ctx context.Context, repository registry.Repository) (reader, error) {
+	operator := reader{Registry: g.options.Registry}
+	if g.secrets == nil {
+		return operator, nil
 	}
-	g.mu.Lock()
-	once, ok := g.readers[host]
-	if !ok {
-		if g.readers == nil {
-			g.readers = map[string]func() (reader, error){}
-		}
-		once = sync.OnceValues(func() (reader, error) { return g.withSecrets(ctx, host) })
-		g.readers[host] = once
+	secrets, err := g.secrets()
+	if err != nil {
+		return reader{}, err
 	}
-	g.mu.Unlock()
-	return once()
-}
-
-func (g *gathering) withSecrets(ctx context.Context, host string) (reader, error) {
-	own, err := g.options.PullSecrets.Registry(ctx, host, g.needs.Namespace, g.needs.ServiceAccounts, g.needs.PullSecrets)
+	// Only credentials for this very host count, and only then is the registry read as the namespace may.
+	found, err := secrets.Credentials(ctx, repository)
 	if err != nil {
 		return reader{}, fmt.Errorf("reading the pull secrets of namespace %s: %w", g.needs.Namespace, err)
 	}
-	if own == nil {
-		return reader{Registry: g.options.Registry}, nil
+	if len(found) == 0 {
+		return operator, nil
 	}
-	return reader{Registry: own, scope: g.scope()}, nil
+	return reader{Registry: g.options.WithCredentials(secrets), scope: g.scope()}, nil
+}
+
+// readSecrets reads the pull secrets of the request's workloads.
+func (g *gathering) readSecrets(ctx context.Context) (registry.Credentials, error) {
+	secrets, err := g.options.PullSecrets.PullSecrets(ctx, g.needs.Namespace, g.needs.ServiceAccounts, g.needs.PullSecrets)
+	if err != nil {
+		return nil, fmt.Errorf("reading the pull secrets of namespace %s: %w", g.needs.Namespace, err)
+	}
+	return secrets, nil
 }
 
 // manifests spares the second request for an image's own manifest: resolving its tag brought it, or whoever of those that work

@@ -123,4 +123,3 @@ func sameImage(template, pod workload.Image) bool {
 	return template.Registry == pod.Registry && template.Repository == pod.Repository && template.Tag == pod.Tag &&
 		(template.Digest == pod.Digest || template.Digest == "")
 }
-

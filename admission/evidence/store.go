@@ -156,7 +156,9 @@ func (s *store) prune() error {
 		kept = append(kept, info)
 		s.bytes += info.Size()
 	}
-	slices.SortFunc(kept, func(a, b fs.FileInfo) int { return cmp.Or(a.ModTime().Compare(b.ModTime()), cmp.Compare(a.Name(), b.Name())) })
+	slices.SortFunc(kept, func(a, b fs.FileInfo) int {
+		return cmp.Or(a.ModTime().Compare(b.ModTime()), cmp.Compare(a.Name(), b.Name()))
+	})
 	for _, oldest := range kept {
 		if s.bytes <= s.max*3/4 {
 			break

@@ -213,8 +213,13 @@ func encodeTranscript(t *transcript) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return sealed(body), nil
+}
+
+// sealed puts the header before the rest of a file.
+func sealed(body []byte) []byte {
 	sum := sha256.Sum256(body)
-	return append([]byte(magic+hex.EncodeToString(sum[:])+"\n"), body...), nil
+	return append([]byte(magic+hex.EncodeToString(sum[:])+"\n"), body...)
 }
 
 var errDamaged = errors.New("the file is damaged")
