@@ -148,8 +148,8 @@ func (p *PKI) bundle(h *holder, statement []byte, s *settings) ([]byte, error) {
 	default:
 		b.VerificationMaterial.Certificate = &RawBytes{h.leaf.Raw}
 	}
-	if made.entry != nil {
-		b.VerificationMaterial.LogEntries = []BundleLogEntry{made.entry.inBundle()}
+	for _, entry := range made.entries {
+		b.VerificationMaterial.LogEntries = append(b.VerificationMaterial.LogEntries, entry.inBundle())
 	}
 	if made.stamp != nil {
 		b.VerificationMaterial.Timestamps = &BundleStamps{[]BundleStamp{{made.stamp}}}
@@ -178,9 +178,9 @@ func (p *PKI) envelope(h *holder, statement []byte, stampWhole bool, s *settings
 	}
 	made, err := p.prove(stamped, s, func(l *log, other bool) (*entry, error) {
 		if other {
-			return p.addOtherEnvelope(l, h, s)
+			return l.addOtherEnvelope(h, s)
 		}
-		return l.addEnvelope(encoded, statement, signature, h.verifier(), s.at)
+		return l.addEnvelopeOf(h, e, s)
 	})
 	if err != nil {
 		return nil, proofs{}, err
@@ -189,17 +189,25 @@ func (p *PKI) envelope(h *holder, statement []byte, stampWhole bool, s *settings
 }
 
 // addOtherEnvelope logs another statement by the same signer.
-func (p *PKI) addOtherEnvelope(l *log, h *holder, s *settings) (*entry, error) {
+func (l *log) addOtherEnvelope(h *holder, s *settings) (*entry, error) {
 	payload := []byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"https://example.com/other"}`)
 	signature, err := h.key.sign(preAuthentication(payloadType, payload))
 	if err != nil {
 		return nil, err
 	}
-	encoded, err := json.Marshal(Envelope{Payload: payload, PayloadType: payloadType, Signatures: []EnvelopeSignature{{Sig: signature}}})
+	return l.addEnvelopeOf(h, &Envelope{Payload: payload, PayloadType: payloadType, Signatures: []EnvelopeSignature{{Sig: signature}}}, s)
+}
+
+// addEnvelopeOf logs an envelope with one signature.
+func (l *log) addEnvelopeOf(h *holder, e *Envelope, s *settings) (*entry, error) {
+	if s.rekor2 {
+		return l.addMessage(preAuthentication(e.PayloadType, e.Payload), e.Signatures[0].Sig, h.verifier2())
+	}
+	encoded, err := json.Marshal(e)
 	if err != nil {
 		return nil, fmt.Errorf("encoding an envelope: %w", err)
 	}
-	return l.addEnvelope(encoded, payload, signature, h.verifier(), s.at)
+	return l.addEnvelope(encoded, e.Payload, e.Signatures[0].Sig, h.verifier(), s.at)
 }
 
 // spoil makes a signed envelope wrong.
@@ -232,7 +240,7 @@ func preAuthentication(payloadType string, payload []byte) []byte {
 func (e *entry) inBundle() BundleLogEntry {
 	index := strconv.FormatInt(e.Index, 10)
 	in := BundleLogEntry{
-		LogIndex: index, LogID: LogID{e.LogID}, KindVersion: KindVersion{e.Kind, entryVersion},
+		LogIndex: index, LogID: LogID{e.LogID}, KindVersion: KindVersion{e.Kind, e.Version},
 		IntegratedTime: strconv.FormatInt(e.Time, 10), CanonicalizedBody: e.Body,
 		InclusionProof: &BundleInclusion{LogIndex: index, RootHash: e.Root, TreeSize: strconv.FormatInt(e.TreeSize, 10), Hashes: e.Hashes, Checkpoint: Checkpoint{e.Checkpoint}},
 	}

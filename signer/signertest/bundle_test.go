@@ -199,6 +199,54 @@ func TestTimestampsAreCheckedOnTheirOwn(t *testing.T) {
 	}
 }
 
+// Rekor's second version knows no time: the timestamp is the only one.
+func TestABundleWithAnEntryOfRekor2Verifies(t *testing.T) {
+	pki := newPKI(t)
+	for name, test := range map[string]struct {
+		fault signertest.Option
+		want  string
+	}{
+		"good":                               {signertest.LoggedInRekor2(), ""},
+		"without timestamp":                  {signertest.NoTimestamp, "threshold not met for verified signed & log entry integrated timestamps"},
+		"with the entry of another":          {signertest.OtherLogEntry, "verifying log entry"},
+		"with a proof of another tree":       {signertest.WrongInclusion, "verifying log entry"},
+		"with a head of somebody else":       {signertest.WrongCheckpoint, "verifying log entry"},
+		"with an entry of another log":       {signertest.ForeignLogEntry, "not enough verified log entries"},
+		"with a byte of the payload changed": {signertest.TamperedPayload, "verifying log entry"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			content, err := pki.SignStatement(releaseIdentity(), signatureStatement(t), signertest.LoggedInRekor2(), test.fault)
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := verifyBundle(trusted(t, pki), content, certificateIdentity(t, releaseIdentity()), strict()...)
+			switch {
+			case test.want == "" && err != nil:
+				t.Error(err)
+			case test.want == "" && len(result.VerifiedTimestamps) != 1:
+				t.Errorf("got %d trusted times, want that of the timestamp authority", len(result.VerifiedTimestamps))
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("got the error %v, want one with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestCVE202649834TwoEntriesOfOneLogAreOne(t *testing.T) {
+	pki := newPKI(t)
+	content, err := pki.SignStatement(releaseIdentity(), signatureStatement(t), signertest.LoggedTwice())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for threshold, good := range map[int]bool{1: true, 2: false} {
+		_, err := verifyBundle(trusted(t, pki), content, certificateIdentity(t, releaseIdentity()),
+			verify.WithTransparencyLog(threshold), verify.WithObserverTimestamps(1), verify.WithSignedCertificateTimestamps(1))
+		if (err == nil) != good {
+			t.Errorf("with %d logs demanded: got the error %v, want it to be good: %v", threshold, err, good)
+		}
+	}
+}
+
 func TestAKeylessBundleIsOfOneIdentityAndOneDigest(t *testing.T) {
 	pki := newPKI(t)
 	statement, err := signertest.Statement("sha256:"+strings.Repeat("ab", 32), "https://slsa.dev/provenance/v1", map[string]any{"buildDefinition": map[string]any{}})
@@ -311,6 +359,15 @@ func TestABundleByKeyVerifies(t *testing.T) {
 		}
 		if _, err := verifyBundle(material, logged, verify.WithKey(), verify.WithTransparencyLog(1), verify.WithObserverTimestamps(2)); err != nil {
 			t.Errorf("%s with log and timestamp: %v", name, err)
+		}
+		if name == "ECDSA" {
+			second, err := pki.SignStatementWithKey(key, signatureStatement(t), signertest.LoggedInRekor2(), signertest.Stamped())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := verifyBundle(material, second, verify.WithKey(), verify.WithTransparencyLog(1), verify.WithObserverTimestamps(1)); err != nil {
+				t.Errorf("%s in Rekor 2: %v", name, err)
+			}
 		}
 		tampered, err := pki.SignStatementWithKey(key, signatureStatement(t), signertest.TamperedPayload)
 		if err != nil {

@@ -127,11 +127,11 @@ func (h *holder) annotations(signature string, made proofs, s *settings) (map[st
 			annotations[CertificateAnnotation] = h.key.PEM()
 		}
 	}
-	if made.entry != nil {
+	if len(made.entries) > 0 {
 		encoded, err := json.Marshal(struct {
 			SignedEntryTimestamp []byte
 			Payload              promise
-		}{made.entry.Promise, made.entry.promise()})
+		}{made.entries[0].Promise, made.entries[0].promise()})
 		if err != nil {
 			return nil, fmt.Errorf("encoding a log entry: %w", err)
 		}

@@ -13,17 +13,20 @@ import (
 	"time"
 )
 
-// logHost names the log in its checkpoints. A number behind it marks the form of Rekor version 1.
+// Names of the logs in their checkpoints: a number behind it marks the form of Rekor version 1.
 const (
-	logHost = "rekor.portcullis.test"
-	treeID  = 1193050959916656506
+	logHost    = "rekor.portcullis.test"
+	logOrigin  = logHost + " - 1193050959916656506"
+	log2Origin = "log2026-1.rekor.portcullis.test"
 )
 
-// log is a transparency log as Rekor version 1 is one: a Merkle tree (RFC 6962, section 2) whose
-// head is signed, and a signed promise for each entry.
+// log is a transparency log as Rekor is one: a Merkle tree (RFC 6962, section 2) whose head is
+// signed, and in version 1 a signed promise for each entry.
 type log struct {
-	key *ecdsa.PrivateKey
-	id  []byte
+	host   string
+	origin string
+	key    *ecdsa.PrivateKey
+	id     []byte
 
 	mu     sync.Mutex
 	leaves [][]byte // hashes
@@ -34,8 +37,9 @@ type entry struct {
 	Body       []byte // canonical JSON
 	Index      int64
 	LogID      []byte
-	Kind       string // its version is 0.0.1
-	Time       int64  // seconds
+	Kind       string
+	Version    string
+	Time       int64  // seconds, 0 for none
 	Promise    []byte // the signed entry timestamp
 	TreeSize   int64
 	Root       []byte
@@ -43,7 +47,7 @@ type entry struct {
 	Checkpoint string
 }
 
-func newLog() (*log, error) {
+func newLog(host, origin string) (*log, error) {
 	key, err := newKey()
 	if err != nil {
 		return nil, err
@@ -52,7 +56,7 @@ func newLog() (*log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &log{key: key, id: id}
+	l := &log{host: host, origin: origin, key: key, id: id}
 	// A log of one entry has empty proofs, which prove nothing about a verifier.
 	for i := range 3 {
 		l.leaves = append(l.leaves, leafHash(fmt.Appendf(nil, "entry %d of somebody else", i)))
@@ -73,18 +77,21 @@ func (p promise) canonical() []byte {
 	return fmt.Appendf(nil, `{"body":%q,"integratedTime":%d,"logID":%q,"logIndex":%d}`, p.Body, p.IntegratedTime, p.LogID, p.LogIndex)
 }
 
-// add appends an entry.
-func (l *log) add(kind string, body []byte, at time.Time) (*entry, error) {
+// add appends an entry, with a promise unless the time is zero.
+func (l *log) add(kind, version string, body []byte, at time.Time) (*entry, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leaves = append(l.leaves, leafHash(body))
 	e := &entry{
-		Body: body, Index: int64(len(l.leaves) - 1), LogID: l.id, Kind: kind, Time: at.Unix(),
+		Body: body, Index: int64(len(l.leaves) - 1), LogID: l.id, Kind: kind, Version: version,
 		TreeSize: int64(len(l.leaves)), Root: treeHash(l.leaves), Hashes: inclusion(len(l.leaves)-1, l.leaves),
 	}
 	var err error
-	if e.Promise, err = l.sign(e.promise().canonical()); err != nil {
-		return nil, err
+	if !at.IsZero() {
+		e.Time = at.Unix()
+		if e.Promise, err = l.sign(e.promise().canonical()); err != nil {
+			return nil, err
+		}
 	}
 	e.Checkpoint, err = l.checkpoint(e.TreeSize, e.Root)
 	return e, err
@@ -100,13 +107,13 @@ func (l *log) sign(message []byte) ([]byte, error) {
 
 // checkpoint is the signed head of the tree (https://github.com/transparency-dev/formats/tree/main/log).
 func (l *log) checkpoint(size int64, root []byte) (string, error) {
-	text := fmt.Sprintf("%s - %d\n%d\n%s\n", logHost, int64(treeID), size, base64.StdEncoding.EncodeToString(root))
+	text := fmt.Sprintf("%s\n%d\n%s\n", l.origin, size, base64.StdEncoding.EncodeToString(root))
 	signature, err := l.sign([]byte(text))
 	if err != nil {
 		return "", err
 	}
 	// A signature begins with four bytes that hint at its key.
-	return fmt.Sprintf("%s\n\u2014 %s %s\n", text, logHost, base64.StdEncoding.EncodeToString(append(append([]byte(nil), l.id[:4]...), signature...))), nil
+	return fmt.Sprintf("%s\n\u2014 %s %s\n", text, l.host, base64.StdEncoding.EncodeToString(append(append([]byte(nil), l.id[:4]...), signature...))), nil
 }
 
 // Hashes of RFC 6962, section 2.1.
@@ -145,8 +152,9 @@ func largestPower(n int) int {
 	return power
 }
 
-// Bodies of entries: types hashedrekord and dsse of Rekor, both in version 0.0.1, as Rekor stores
-// them. Fields are in canonical order, and nothing in them needs escaping.
+// Bodies of entries as Rekor stores them: types hashedrekord and dsse in version 0.0.1, and
+// hashedrekord in version 0.0.2 of Rekor's second version. Fields are in canonical
+// order, and nothing in them needs escaping.
 type (
 	hashValue struct {
 		Algorithm string `json:"algorithm"`
@@ -180,12 +188,34 @@ type (
 		Signature string `json:"signature"`
 		Verifier  []byte `json:"verifier"`
 	}
+	hashedRekord2 struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Spec       struct {
+			Record struct {
+				Data struct {
+					Algorithm string `json:"algorithm"`
+					Digest    []byte `json:"digest"`
+				} `json:"data"`
+				Signature struct {
+					Content  []byte          `json:"content"`
+					Verifier rekord2Verifier `json:"verifier"`
+				} `json:"signature"`
+			} `json:"hashedRekordV002"`
+		} `json:"spec"`
+	}
+	rekord2Verifier struct {
+		KeyDetails  string    `json:"keyDetails"`
+		PublicKey   *RawBytes `json:"publicKey,omitempty"`
+		Certificate *RawBytes `json:"x509Certificate,omitempty"`
+	}
 )
 
 const (
 	hashedRekordKind = "hashedrekord"
 	dsseKind         = "dsse"
 	entryVersion     = "0.0.1"
+	entryVersion2    = "0.0.2"
 )
 
 func hashOf(content []byte) hashValue {
@@ -203,7 +233,7 @@ func (l *log) addSignature(message, signature, verifier []byte, at time.Time) (*
 	if err != nil {
 		return nil, fmt.Errorf("encoding a log entry: %w", err)
 	}
-	return l.add(hashedRekordKind, body, at)
+	return l.add(hashedRekordKind, entryVersion, body, at)
 }
 
 // addEnvelope logs a DSSE envelope.
@@ -215,7 +245,20 @@ func (l *log) addEnvelope(envelope []byte, payload, signature, verifier []byte, 
 	if err != nil {
 		return nil, fmt.Errorf("encoding a log entry: %w", err)
 	}
-	return l.add(dsseKind, body, at)
+	return l.add(dsseKind, entryVersion, body, at)
+}
+
+// addMessage logs a signature of a message in a log of Rekor's second version.
+func (l *log) addMessage(message, signature []byte, verifier rekord2Verifier) (*entry, error) {
+	record := hashedRekord2{APIVersion: entryVersion2, Kind: hashedRekordKind}
+	sum := sha256.Sum256(message)
+	record.Spec.Record.Data.Algorithm, record.Spec.Record.Data.Digest = "SHA2_256", sum[:]
+	record.Spec.Record.Signature.Content, record.Spec.Record.Signature.Verifier = signature, verifier
+	body, err := json.Marshal(record)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a log entry: %w", err)
+	}
+	return l.add(hashedRekordKind, entryVersion2, body, time.Time{})
 }
 
 // signWith signs with SHA-256.

@@ -9,6 +9,8 @@ type settings struct {
 	at     time.Time
 	faults map[Fault]bool
 	logged bool
+	twice  bool
+	rekor2 bool
 	stamps bool
 }
 
@@ -23,6 +25,19 @@ func At(at time.Time) Option { return option(func(s *settings) { s.at = at }) }
 
 // Logged puts a signature by key into the transparency log; keyless ones always are.
 func Logged() Option { return option(func(s *settings) { s.logged = true }) }
+
+// LoggedTwice is Logged with two entries of one log, which count as one
+// (CVE-2026-49834). Only bundles can hold both.
+func LoggedTwice() Option {
+	return option(func(s *settings) { s.logged, s.twice = true, true })
+}
+
+// LoggedInRekor2 is Logged with an entry of a log of Rekor's second version, which makes no
+// promise and knows no time, so that only a timestamp gives one. Only bundles can hold
+// it, and only ECDSA keys on P-256 can be in it.
+func LoggedInRekor2() Option {
+	return option(func(s *settings) { s.logged, s.rekor2 = true, true })
+}
 
 // Stamped gives a signature by key a timestamp; keyless ones always have one.
 func Stamped() Option { return option(func(s *settings) { s.stamps = true }) }

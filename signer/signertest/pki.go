@@ -33,6 +33,7 @@ type PKI struct {
 	timestamps   timestamper
 	foreignStamp timestamper
 	log          *log
+	log2         *log // of Rekor's second version
 	foreignLog   *log
 	ctLog        *ecdsa.PrivateKey
 	foreignCTLog *ecdsa.PrivateKey
@@ -58,13 +59,17 @@ func NewAt(now func() time.Time) (*PKI, error) {
 	if err := p.makeAuthorities(); err != nil {
 		return nil, err
 	}
+	for _, part := range []struct {
+		into         **log
+		host, origin string
+	}{{&p.log, logHost, logOrigin}, {&p.foreignLog, logHost, logOrigin}, {&p.log2, log2Origin, log2Origin}} {
+		made, err := newLog(part.host, part.origin)
+		if err != nil {
+			return nil, err
+		}
+		*part.into = made
+	}
 	var err error
-	if p.log, err = newLog(); err != nil {
-		return nil, err
-	}
-	if p.foreignLog, err = newLog(); err != nil {
-		return nil, err
-	}
 	p.root, err = p.makeTrustedRoot()
 	return p, err
 }
@@ -113,23 +118,20 @@ func (p *PKI) TrustedMaterial() (root.TrustedMaterial, error) {
 
 func (p *PKI) makeTrustedRoot() ([]byte, error) {
 	start, end := p.began.Add(-authorityValidity), p.began.Add(authorityValidity)
-	transparency := func(key *ecdsa.PrivateKey, url string) (map[string]*root.TransparencyLog, error) {
-		id, err := keyID(key.Public())
+	logs, ctLogs := map[string]*root.TransparencyLog{}, map[string]*root.TransparencyLog{}
+	for _, part := range []struct {
+		into map[string]*root.TransparencyLog
+		key  *ecdsa.PrivateKey
+		host string
+	}{{logs, p.log.key, logHost}, {logs, p.log2.key, log2Origin}, {ctLogs, p.ctLog, "ctfe.portcullis.test"}} {
+		id, err := keyID(part.key.Public())
 		if err != nil {
 			return nil, err
 		}
-		return map[string]*root.TransparencyLog{hex.EncodeToString(id): {
-			BaseURL: url, ID: id, ValidityPeriodStart: start, ValidityPeriodEnd: end,
-			HashFunc: crypto.SHA256, PublicKey: key.Public(), SignatureHashFunc: crypto.SHA256,
-		}}, nil
-	}
-	logs, err := transparency(p.log.key, "https://"+logHost)
-	if err != nil {
-		return nil, err
-	}
-	ctLogs, err := transparency(p.ctLog, "https://ctfe.portcullis.test")
-	if err != nil {
-		return nil, err
+		part.into[hex.EncodeToString(id)] = &root.TransparencyLog{
+			BaseURL: "https://" + part.host, ID: id, ValidityPeriodStart: start, ValidityPeriodEnd: end,
+			HashFunc: crypto.SHA256, PublicKey: part.key.Public(), SignatureHashFunc: crypto.SHA256,
+		}
 	}
 	fulcio := func(a *authority) root.CertificateAuthority {
 		return &root.FulcioCertificateAuthority{

@@ -111,44 +111,72 @@ func (p *PKI) keyless(identity Identity, s *settings) (*holder, error) {
 	return &holder{key: key, leaf: leaf, authority: authority}, nil
 }
 
+// verifier2 is verifier for a log of Rekor's second version.
+func (h *holder) verifier2() rekord2Verifier {
+	v := rekord2Verifier{KeyDetails: "PKIX_ECDSA_P256_SHA_256"}
+	if h.leaf != nil {
+		v.Certificate = &RawBytes{h.leaf.Raw}
+	} else {
+		v.PublicKey = &RawBytes{h.key.der}
+	}
+	return v
+}
+
 // proofs are the words of others about a signature.
 type proofs struct {
-	entry *entry // nil without
-	stamp []byte // nil without
+	entries []*entry
+	stamp   []byte // nil without
 }
 
 // prove logs and stamps. add puts something into a log: the signature at hand, or for other
 // that of something else.
 func (p *PKI) prove(stamped []byte, s *settings, add func(l *log, other bool) (*entry, error)) (proofs, error) {
-	var made proofs
-	var err error
-	if s.logged && !s.has(NoLogEntry) {
-		l := p.log
-		if s.has(ForeignLogEntry) {
-			l = p.foreignLog
-		}
-		if made.entry, err = add(l, s.has(OtherLogEntry)); err != nil {
-			return made, err
-		}
-		if err := p.spoil(made.entry, s); err != nil {
-			return made, err
-		}
+	entries, err := p.logged(s, add)
+	if err != nil || !s.stamps || s.has(NoTimestamp) {
+		return proofs{entries: entries}, err
 	}
-	if s.stamps && !s.has(NoTimestamp) {
-		stamper := &p.timestamps
-		if s.has(ForeignTimestamp) {
-			stamper = &p.foreignStamp
-		}
-		if s.has(OtherTimestamp) {
-			stamped = append([]byte("another "), stamped...)
-		}
-		made.stamp, err = stamper.stamp(stamped, s.at)
+	stamper := &p.timestamps
+	if s.has(ForeignTimestamp) {
+		stamper = &p.foreignStamp
 	}
-	return made, err
+	if s.has(OtherTimestamp) {
+		stamped = append([]byte("another "), stamped...)
+	}
+	stamp, err := stamper.stamp(stamped, s.at)
+	return proofs{entries, stamp}, err
+}
+
+func (p *PKI) logged(s *settings, add func(l *log, other bool) (*entry, error)) ([]*entry, error) {
+	if !s.logged || s.has(NoLogEntry) {
+		return nil, nil
+	}
+	l := p.log
+	switch {
+	case s.has(ForeignLogEntry):
+		l = p.foreignLog
+	case s.rekor2:
+		l = p.log2
+	}
+	count := 1
+	if s.twice {
+		count = 2
+	}
+	var entries []*entry
+	for range count {
+		e, err := add(l, s.has(OtherLogEntry))
+		if err != nil {
+			return nil, err
+		}
+		if err := p.spoil(l, e, s); err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
 }
 
 // spoil makes a log entry wrong.
-func (p *PKI) spoil(e *entry, s *settings) error {
+func (p *PKI) spoil(l *log, e *entry, s *settings) error {
 	var err error
 	switch {
 	case s.has(WrongPromise):
@@ -158,7 +186,8 @@ func (p *PKI) spoil(e *entry, s *settings) error {
 	case s.has(WrongInclusion):
 		e.Hashes[0] = leafHash([]byte("another"))
 	case s.has(WrongCheckpoint):
-		e.Checkpoint, err = p.foreignLog.checkpoint(e.TreeSize, e.Root)
+		forger := log{host: l.host, origin: l.origin, key: p.foreignLog.key, id: p.foreignLog.id}
+		e.Checkpoint, err = forger.checkpoint(e.TreeSize, e.Root)
 	}
 	return err
 }
