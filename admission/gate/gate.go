@@ -44,6 +44,8 @@ type Gate struct {
 	FailOnWarn bool
 	// FailOnSkip makes files that were passed over and look like manifests problems.
 	FailOnSkip bool
+	// Baseline has the findings that are known, nil where none are.
+	Baseline *Baseline
 	// Version of portcullis, for reports.
 	Version string
 	// Now is the clock that exceptions expire by.
@@ -71,6 +73,7 @@ func (g *Gate) Run(ctx context.Context, loaded source.Loaded, handler Handler) (
 		}
 	}
 	for result := range g.judgeAll(ctx, loaded.Documents) {
+		g.Baseline.mark(&result)
 		summary.add(result)
 		if g.Progress != nil {
 			g.Progress(summary.Objects, len(loaded.Documents))
@@ -82,7 +85,7 @@ func (g *Gate) Run(ctx context.Context, loaded source.Loaded, handler Handler) (
 	if err := ctx.Err(); err != nil {
 		return ExitFault, fmt.Errorf("judging the objects: %w", context.Cause(ctx))
 	}
-	summary.Exit = summary.exit(g.FailOnWarn)
+	summary.Exit, summary.Gone, summary.Finished = summary.exit(g.FailOnWarn), g.Baseline.gone(), g.Now()
 	if err := handler.Finish(summary); err != nil {
 		return ExitFault, fmt.Errorf("writing the report: %w", err)
 	}
@@ -103,7 +106,10 @@ func withSkipsAsProblems(loaded source.Loaded) source.Loaded {
 // describe is the head of the report.
 func (g *Gate) describe() Run {
 	bundle := g.Engine.Bundle()
-	run := Run{Version: g.Version, Bundle: bundle.Revision(), Profile: orElse(g.Profile, "by namespace")}
+	run := Run{
+		Version: g.Version, Bundle: bundle.Revision(), Profile: orElse(g.Profile, "by namespace"),
+		Baseline: g.Baseline.String(), Started: g.Now(),
+	}
 	if g.Cluster != nil {
 		run.Context = g.Cluster.String()
 	}
@@ -234,12 +240,15 @@ func (g *Gate) result(document *source.Document, request admission.Request, verd
 		Location: document.Locate(""),
 		Profile:  verdict.Profile, Matched: verdict.Matched, Faults: verdict.Faults, Patch: operations,
 	}
-	for _, finding := range verdict.Findings {
-		result.Findings = append(result.Findings, Finding{finding, document.Locate(finding.Path)})
+	for _, found := range verdict.Findings {
+		finding := Finding{Finding: found, Location: document.Locate(found.Path)}
+		finding.Fingerprint = fingerprint(finding, result.Object, request.Object)
+		result.Findings = append(result.Findings, finding)
 	}
 	for _, open := range verdict.Undecided {
 		result.Undecided = append(result.Undecided, UndecidedPolicy{open, document.Locate(open.Path)})
 	}
-	result.Outcome = outcome(verdict, result)
+	result.refused = !verdict.Admitted
+	result.Outcome = outcome(result)
 	return result
 }

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/gate/source"
@@ -27,6 +28,9 @@ type Run struct {
 	Context string // where cluster facts come from, "" for the documents of the run only
 	Rules   []Rule // the policies of the bundle, sorted by ID
 	Skipped []Skip // as in the Summary, for those who read the beginning only
+	// Baseline names where the known findings come from, "" where none are known.
+	Baseline string
+	Started  time.Time
 }
 
 // Rule is the documentation of one policy, from its metadata.
@@ -85,6 +89,10 @@ type Result struct {
 	// Patch is what the patch rules changed before the object was validated, as
 	// RFC 6902 operations; nil where nothing changed.
 	Patch json.RawMessage `json:"patch,omitempty"`
+	// Image is the image that was judged without a manifest, nil for objects of manifests.
+	Image *source.Image `json:"image,omitempty"`
+	// refused is true when the verdict does not admit, for whatever reason.
+	refused bool
 }
 
 // Effect is what a finding means in this run.
@@ -96,12 +104,17 @@ const (
 	Warns    Effect = "warn"
 	Records  Effect = "audit"
 	Excepted Effect = "excepted"
+	Known    Effect = "known" // it would deny or warn, and the baseline has it
 )
 
 // Finding is a finding and where it points to.
 type Finding struct {
 	policies.Finding
 	Location Location
+	// Fingerprint is the same for the same finding in another run.
+	Fingerprint string
+	// Known is true when the baseline has the finding.
+	Known bool
 }
 
 // Weight says what the finding means, by the same rules as the verdict.
@@ -109,6 +122,15 @@ func (f Finding) Weight() Effect {
 	switch {
 	case f.ExceptedBy != "":
 		return Excepted
+	case f.Known:
+		return Known
+	}
+	return f.unwaived()
+}
+
+// unwaived is what the finding means in a run without baseline; exceptions aside.
+func (f Finding) unwaived() Effect {
+	switch {
 	case admission.Denies(f.Finding):
 		return Denies
 	case admission.Warns(f.Finding):
@@ -154,21 +176,26 @@ type Summary struct {
 	Undecided  int             `json:"undecided"`  // policies not decided, of all objects
 	Faults     int             `json:"faults"`
 	Problems   int             `json:"problems"`
-	Skipped    []Skip          `json:"skipped,omitempty"`
-	Exit       ExitCode        `json:"exitCode"`
+	// Gone counts the findings of the baseline that did not occur again.
+	Gone     int       `json:"gone,omitempty"`
+	Skipped  []Skip    `json:"skipped,omitempty"`
+	Exit     ExitCode  `json:"exitCode"`
+	Finished time.Time `json:"-"`
 }
 
 // outcome says what an object's findings, faults and open questions amount to.
 // Admitted of the verdict is not trusted alone: a verdict that does not admit is
-// never reported as admitted, whatever its findings say.
-func outcome(verdict admission.Verdict, result Result) Outcome {
-	var warned bool
+// never reported as admitted, whatever its findings say, unless a denial that is known explains it.
+func outcome(result Result) Outcome {
+	var warned, explained bool
 	for _, finding := range result.Findings {
 		switch finding.Weight() {
 		case Denies:
 			return Denied
 		case Warns:
 			warned = true
+		case Known:
+			explained = explained || finding.unwaived() == Denies
 		}
 	}
 	undecided, faulty := false, false
@@ -190,7 +217,7 @@ func outcome(verdict admission.Verdict, result Result) Outcome {
 		return Faulty
 	case undecided:
 		return Undecided
-	case !verdict.Admitted:
+	case result.refused && !explained:
 		return Faulty
 	case warned:
 		return Warned

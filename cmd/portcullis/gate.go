@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
-	"strings"
 	"time"
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
@@ -15,11 +12,11 @@ import (
 
 // gateFlags are those of portcullis gate.
 type gateFlags struct {
-	bundle         bundleFlags
-	source         sourceFlags
-	format, output string
-	failOnWarn     bool
-	failOnSkip     bool
+	bundle     bundleFlags
+	source     sourceFlags
+	report     reportFlags
+	failOnWarn bool
+	failOnSkip bool
 }
 
 func (p *program) gateCommand() *cobra.Command {
@@ -53,8 +50,7 @@ What policies read of the cluster is taken from the other objects of the run and
 	}
 	f.bundle.register(command)
 	f.source.register(command.Flags())
-	command.Flags().StringVar(&f.format, "format", "text", "`format` of the report: "+strings.Join(output.Formats(), ", "))
-	command.Flags().StringVarP(&f.output, "output", "o", "", "write the report to this `file` instead of standard output")
+	f.report.register(command.Flags())
 	command.Flags().BoolVar(&f.failOnWarn, "fail-on-warn", false, "exit with 5 when there are warnings and nothing worse")
 	command.Flags().BoolVar(&f.failOnSkip, "fail-on-skip", false, "exit with 4 when something that looks like a manifest was passed over: in a hidden directory, or beside a kustomization that does not use it")
 	complete(command, "format", output.Formats()...)
@@ -71,8 +67,9 @@ func complete(command *cobra.Command, flag string, values ...string) {
 }
 
 func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error {
-	if _, err := output.New(f.format, io.Discard, output.Style{}); err != nil {
-		return usageError{err}
+	baseline, err := f.report.check()
+	if err != nil {
+		return err
 	}
 	loaded, err := f.source.load(ctx, p, paths)
 	if err != nil {
@@ -87,34 +84,11 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 		return err
 	}
 	g := &gate.Gate{
-		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster,
+		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Baseline: baseline,
 		FailOnWarn: f.failOnWarn, FailOnSkip: f.failOnSkip, Version: version.String(), Now: time.Now, Progress: progress(p.stderr),
 	}
-	return p.report(f, func(handler gate.Handler) error {
+	return p.report(&f.report, func(handler gate.Handler) error {
 		p.code, err = g.Run(ctx, loaded, handler)
 		return err
 	})
-}
-
-// report opens the report, has it written, and makes it visible if all went well.
-func (p *program) report(f *gateFlags, write func(gate.Handler) error) error {
-	if f.output == "" {
-		handler, err := output.New(f.format, p.stdout, style(p.stdout))
-		if err != nil {
-			return err
-		}
-		return write(handler)
-	}
-	file, err := output.Create(f.output)
-	if err != nil {
-		return usageError{err}
-	}
-	handler, err := output.New(f.format, file, output.Style{})
-	if err == nil {
-		err = write(handler)
-	}
-	if err != nil {
-		return errors.Join(err, file.Discard())
-	}
-	return file.Commit()
 }

@@ -17,18 +17,22 @@ const newReport = 0o644
 type File struct {
 	*os.File
 	name string
+	// flag is where the user named it.
+	flag string
 	// target is the regular file that a whole report replaces; "" where the report is
 	// written straight through.
 	target string
 	mode   fs.FileMode
 }
 
-// Create begins a report that is going to be called name.
-func Create(name string) (*File, error) {
+// Create begins a report that is going to be called name. flag is the one that the user
+// named it with, as "--output", for messages.
+func Create(name, flag string) (*File, error) {
 	f, err := create(name)
 	if err != nil {
-		return nil, fmt.Errorf("creating the report %s: %w: check --output", name, underlying(err))
+		return nil, fmt.Errorf("creating the report %s: %w: check %s", name, underlying(err), flag)
 	}
+	f.flag = flag
 	return f, nil
 }
 
@@ -93,7 +97,7 @@ func (f *File) Commit() error {
 		err = os.Rename(f.File.Name(), f.target)
 	}
 	if err != nil {
-		return fmt.Errorf("writing the report %s: %w: check --output", f.name, errors.Join(underlying(err), f.remove()))
+		return fmt.Errorf("writing the report %s: %w: check %s", f.name, errors.Join(underlying(err), f.remove()), f.flag)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 // write writes a report called name, as a run does.
 func write(t *testing.T, name string) {
 	t.Helper()
-	f, err := Create(name)
+	f, err := Create(name, "--output")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestDiscardedReportLeavesTheLastOne(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "report")
 	write(t, name)
-	f, err := Create(name)
+	f, err := Create(name, "--output")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestDiscardedReportLeavesTheLastOne(t *testing.T) {
 
 func TestReportCannotBeADirectory(t *testing.T) {
 	dir := t.TempDir()
-	if f, err := Create(dir); err == nil {
+	if f, err := Create(dir, "--output"); err == nil {
 		t.Errorf("got the report %v, want an error", f.Name())
 	}
 }

@@ -26,8 +26,8 @@ func (h *githubHandler) Start(run gate.Run) error {
 func (h *githubHandler) Result(result gate.Result) error {
 	for _, finding := range result.Findings {
 		lines := []string{Plain(result.Object.String() + ": " + finding.Message)}
-		if finding.ExceptedBy != "" {
-			lines = append(lines, Plain("Waived by the exception "+finding.ExceptedBy))
+		if waived := waiver(finding); waived != "" {
+			lines = append(lines, Plain(strings.ToUpper(waived[:1])+waived[1:]))
 		} else if finding.Remediation != "" {
 			lines = append(lines, Plain(finding.Remediation))
 		}

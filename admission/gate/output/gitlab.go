@@ -41,9 +41,9 @@ func (h *gitlabHandler) Start(gate.Run) error {
 func (h *gitlabHandler) Result(result gate.Result) error {
 	for _, finding := range result.Findings {
 		description := fmt.Sprintf("%s: %s", result.Object, finding.Message)
-		switch weight := finding.Weight(); {
-		case weight == gate.Excepted:
-			description += " (waived by the exception " + finding.ExceptedBy + ")"
+		switch waived := waiver(finding); {
+		case waived != "":
+			description += " (" + waived + ")"
 		case finding.Remediation != "":
 			description += ". " + finding.Remediation
 		}
@@ -78,10 +78,10 @@ func (h *gitlabHandler) issue(check, description, severity string, location gate
 	if location.Line == 0 && location.RenderedLine > 0 {
 		description += fmt.Sprintf(" (line %d of the rendered output)", location.RenderedLine)
 	}
-	print := fingerprint(append([]string{check, location.File}, identity...)...)
+	print := gate.Hash(append([]string{check, location.File}, identity...)...)
 	h.seen[print]++
 	if n := h.seen[print]; n > 1 {
-		print = fingerprint(print, fmt.Sprint(n))
+		print = gate.Hash(print, fmt.Sprint(n))
 	}
 	h.issues = append(h.issues, gitlabIssue{
 		Description: Plain(description), CheckName: Plain(check), Fingerprint: print, Severity: severity,
@@ -90,7 +90,7 @@ func (h *gitlabHandler) issue(check, description, severity string, location gate
 }
 
 func gitlabSeverity(finding gate.Finding) string {
-	if weight := finding.Weight(); weight == gate.Excepted || weight == gate.Records {
+	if weight := finding.Weight(); weight != gate.Denies && weight != gate.Warns {
 		return "info"
 	}
 	switch finding.Severity {

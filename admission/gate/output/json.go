@@ -7,10 +7,6 @@ import (
 	"github.com/portcullis-dev/portcullis/policies"
 )
 
-// SchemaID names the JSON Schema of the json format, docs/gate-report.schema.json.
-// The number changes only with an incompatible change; new fields may come without.
-const SchemaID = "https://portcullis.dev/schemas/gate-report-v1.json"
-
 // jsonHandler writes one JSON document. Results are written as they come, so a big
 // run needs no memory for them.
 type jsonHandler struct {
@@ -21,12 +17,13 @@ type jsonHandler struct {
 
 // jsonRun is the head of the document.
 type jsonRun struct {
-	Schema  string `json:"$schema"`
-	Tool    string `json:"tool"`
-	Version string `json:"version"`
-	Bundle  string `json:"bundle"`
-	Profile string `json:"profile"`
-	Context string `json:"context,omitempty"`
+	Schema   string `json:"$schema"`
+	Tool     string `json:"tool"`
+	Version  string `json:"version"`
+	Bundle   string `json:"bundle"`
+	Profile  string `json:"profile"`
+	Context  string `json:"context,omitempty"`
+	Baseline string `json:"baseline,omitempty"`
 }
 
 type jsonFinding struct {
@@ -42,6 +39,9 @@ type jsonFinding struct {
 	Details     map[string]any    `json:"details,omitempty"`
 	Fix         []policies.Change `json:"fix,omitempty"`
 	ExceptedBy  string            `json:"exceptedBy,omitempty"`
+	Fingerprint string            `json:"fingerprint,omitempty"`
+	// WouldBe is what a known finding would mean without the baseline.
+	WouldBe gate.Effect `json:"wouldBe,omitempty"`
 }
 
 type jsonUndecided struct {
@@ -61,8 +61,8 @@ type jsonResult struct {
 
 func (h *jsonHandler) Start(run gate.Run) error {
 	head, err := json.Marshal(jsonRun{
-		Schema: SchemaID, Tool: "portcullis", Version: run.Version,
-		Bundle: run.Bundle, Profile: run.Profile, Context: run.Context,
+		Schema: gate.ReportSchema, Tool: "portcullis", Version: run.Version,
+		Bundle: run.Bundle, Profile: run.Profile, Context: run.Context, Baseline: run.Baseline,
 	})
 	if err != nil {
 		return err
@@ -114,6 +114,7 @@ func jsonFindings(findings []gate.Finding) []jsonFinding {
 			Policy: finding.Policy, Instance: finding.Instance, Title: finding.Title, Severity: finding.Severity,
 			Effect: finding.Weight(), Message: finding.Message, Path: finding.Path, Location: finding.Location,
 			Remediation: finding.Remediation, Details: finding.Details, Fix: finding.Fix, ExceptedBy: finding.ExceptedBy,
+			Fingerprint: finding.Fingerprint, WouldBe: finding.WouldBe(),
 		})
 	}
 	return out

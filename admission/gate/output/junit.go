@@ -76,6 +76,8 @@ func (h *junitHandler) Result(result gate.Result) error {
 			warnings = append(warnings, "warning: "+Plain(line))
 		case gate.Excepted:
 			warnings = append(warnings, Plain("waived by "+finding.ExceptedBy+": "+line))
+		case gate.Known:
+			warnings = append(warnings, "known: "+Plain(line))
 		case gate.Records:
 			warnings = append(warnings, "recorded: "+Plain(line))
 		}

@@ -74,6 +74,8 @@ func (h *markdownHandler) table() {
 			text := Markdown(finding.Message) + " " + markdownCode(instance(finding.Policy, finding.Instance))
 			if finding.ExceptedBy != "" {
 				text += "<br>waived by the exception " + markdownCode(finding.ExceptedBy)
+			} else if finding.Known {
+				text += "<br>" + Markdown(waiver(finding))
 			} else if finding.Remediation != "" {
 				text += "<br>" + Markdown(finding.Remediation)
 			}

@@ -32,7 +32,7 @@ type Style struct {
 
 // Formats are the names that [New] knows, the default first.
 func Formats() []string {
-	return []string{"text", "json", "sarif", "junit", "github", "gitlab", "markdown"}
+	return []string{"text", "json", "sarif", "junit", "github", "gitlab", "gitlab-container-scanning", "cyclonedx-vex", "markdown"}
 }
 
 // New returns the handler that writes a format to w. The style matters to text only.
@@ -50,6 +50,10 @@ func New(format string, w io.Writer, style Style) (gate.Handler, error) {
 		return &githubHandler{w: &printer{w: w}}, nil
 	case "gitlab":
 		return &gitlabHandler{w: w}, nil
+	case "gitlab-container-scanning":
+		return &containerScanningHandler{w: w}, nil
+	case "cyclonedx-vex":
+		return &vexHandler{w: w}, nil
 	case "markdown":
 		return &markdownHandler{w: &printer{w: w}}, nil
 	}
@@ -103,6 +107,17 @@ func instance(policy, instance string) string {
 		return policy
 	}
 	return policy + " (" + instance + ")"
+}
+
+// waiver says why a finding that would object does not, "" for one that does.
+func waiver(finding gate.Finding) string {
+	switch finding.Weight() {
+	case gate.Excepted:
+		return "waived by the exception " + finding.ExceptedBy
+	case gate.Known:
+		return "known by the baseline"
+	}
+	return ""
 }
 
 // faultWeight is what a fault means in this run.

@@ -6,15 +6,18 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
+	"github.com/portcullis-dev/portcullis/admission/gate/source"
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
@@ -43,7 +46,7 @@ func replay(t testing.TB, handler gate.Handler, run gate.Run, events []event, su
 }
 
 var testRun = gate.Run{
-	Version: "1.2.3", Bundle: "library@7 (sha256:0123456789ab)", Profile: "restricted", Context: "the directory live",
+	Version: "1.2.3", Bundle: "library@7 (sha256:0123456789ab)", Profile: "restricted", Context: "the directory live", Started: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 	Rules: []gate.Rule{
 		{ID: "pods/privileged", Title: "Privileged containers", Description: "Owns the node.\n", Severity: "critical", Remediation: "Remove privileged.",
 			Links: []string{"https://kubernetes.io/docs/"}, Controls: map[string][]string{"pss": {"baseline/privileged"}, "cis": {"5.2.2"}}},
@@ -101,6 +104,54 @@ func everything() ([]event, gate.Summary) {
 	return events, summary
 }
 
+// images is a run about images, with a baseline.
+func images() ([]event, gate.Summary) {
+	const digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	place := gate.Location{File: "ghcr.io/acme/app:1"}
+	about := func(vulnerability, name, purl, version, fixed, severity string, score int) map[string]any {
+		details := map[string]any{"image": "ghcr.io/acme/app:1", "digest": digest, "vulnerability": vulnerability, "package": name,
+			"purl": purl, "version": version, "fixed": fixed, "severity": severity}
+		if score > 0 {
+			details["score"] = json.Number(fmt.Sprint(score))
+		}
+		return details
+	}
+	finding := func(policy, message string, details map[string]any) gate.Finding {
+		return gate.Finding{Location: place, Fingerprint: gate.Hash(policy, message), Finding: policies.Finding{
+			Policy: policy, Title: "Vulnerabilities", Severity: "high", Effect: policies.EffectDeny, Message: message,
+			Path: "spec.containers[0].image", Remediation: "Rebuild the image.", Details: details}}
+	}
+	openssl := about("CVE-2022-0778", "openssl", "pkg:deb/debian/openssl@1.1.1k-1?arch=amd64&distro=debian-11.2", "1.1.1k-1", "1.1.1k-1+deb11u2", "high", 75)
+	known := finding("images/vulnerabilities", "minimist 1.2.5 has CVE-2021-44906 (critical)", about("CVE-2021-44906", "minimist", "pkg:npm/minimist@1.2.5", "1.2.5", "1.2.6", "critical", 98))
+	known.Known = true
+	excepted := finding("images/vulnerabilities", "lodash 4.17.20 has GHSA-35jh-r3h4-6jhm (high)", about("GHSA-35jh-r3h4-6jhm", "lodash", "pkg:npm/%40acme/lodash@4.17.20", "4.17.20", "", "high", 0))
+	excepted.ExceptedBy = "lodash-until-may"
+	warned := finding("images/known-exploited", "openssl 1.1.1k-1 has CVE-2022-0778, which is exploited", openssl)
+	warned.Effect = policies.EffectWarn
+	recorded := finding("images/vulnerabilities", "zlib1g 1:1.2 has CVE-2023-45853 (unknown)", about("CVE-2023-45853", "zlib1g", "pkg:deb/debian/zlib@1:1.2", "1:1.2", "", "unknown", 0))
+	recorded.Enforcement = policies.EnforceAudit
+	results := []event{
+		gate.Result{
+			Object: gate.Object{APIVersion: "v1", Kind: "Image", Name: "ghcr.io/acme/app:1"}, Location: place, Outcome: gate.Denied, Profile: "restricted", Matched: 3,
+			Image: &source.Image{Argument: "ghcr.io/acme/app:1", Ref: "ghcr.io/acme/app:1"},
+			Findings: []gate.Finding{
+				finding("images/vulnerabilities", "openssl 1.1.1k-1 has CVE-2022-0778 (high), fixed in 1.1.1k-1+deb11u2", openssl),
+				finding("images/vulnerabilities", "libssl1.1 1.1.1k-1 has CVE-2022-0778 (high)", about("CVE-2022-0778", "libssl1.1", "pkg:deb/debian/libssl1.1@1.1.1k-1?arch=amd64&distro=debian-11.2", "1.1.1k-1", "", "high", 81)),
+				warned, known, excepted, recorded,
+				finding("images/signed", "no trusted authority signed ghcr.io/acme/app:1", map[string]any{"image": "ghcr.io/acme/app:1", "digest": digest}),
+			},
+		},
+		gate.Result{Object: gate.Object{APIVersion: "v1", Kind: "Image", Name: "oci:dist"}, Location: gate.Location{File: "oci:dist"}, Outcome: gate.Undecided,
+			Undecided: []gate.UndecidedPolicy{{Location: gate.Location{File: "oci:dist"}, Undecided: policies.Undecided{Policy: "images/scanned", Reason: "there is no scan; leave --offline out"}}}},
+	}
+	return results, gate.Summary{
+		Objects: 2, Undecided: 1, Gone: 2, Exit: gate.ExitDenied, Finished: time.Date(2026, 1, 2, 3, 4, 9, 0, time.UTC),
+		Outcomes:   map[gate.Outcome]int{gate.Denied: 1, gate.Undecided: 1},
+		Effects:    map[gate.Effect]int{gate.Denies: 3, gate.Warns: 1, gate.Records: 1, gate.Excepted: 1, gate.Known: 1},
+		Severities: map[string]int{"high": 4},
+	}
+}
+
 // nothing is a run without findings.
 func nothing() ([]event, gate.Summary) {
 	return []event{gate.Result{Object: gate.Object{APIVersion: "v1", Kind: "Pod", Name: "a"}, Location: gate.Location{File: "-", Line: 1, Column: 1}, Outcome: gate.Admitted}},
@@ -117,6 +168,8 @@ func hostile() ([]event, gate.Summary) {
 		gate.Problem{Location: place, Message: evil},
 		gate.Result{Object: gate.Object{APIVersion: evil, Kind: evil, Namespace: evil, Name: evil}, Location: place, Outcome: gate.Denied,
 			Findings: []gate.Finding{
+				{Location: place, Fingerprint: evil, Finding: policies.Finding{Policy: "a/b", Instance: evil, Severity: "high", Effect: policies.EffectDeny, Message: evil, Remediation: evil, Details: map[string]any{
+					"image": evil, "digest": evil, "vulnerability": evil, "package": evil, "purl": evil, "version": evil, "fixed": evil, "severity": evil, "score": evil}}},
 				{Location: place, Finding: policies.Finding{Policy: "a/b", Instance: evil, Severity: "high", Effect: policies.EffectDeny, Message: evil, Path: evil, Remediation: evil, Title: evil}},
 				{Location: place, Finding: policies.Finding{Policy: "a/b", Severity: "high", Effect: policies.EffectDeny, Message: evil, ExceptedBy: evil}},
 			},
@@ -126,7 +179,7 @@ func hostile() ([]event, gate.Summary) {
 }
 
 func TestGoldens(t *testing.T) {
-	for runName, story := range map[string]func() ([]event, gate.Summary){"everything": everything, "nothing": nothing, "hostile": hostile} {
+	for runName, story := range map[string]func() ([]event, gate.Summary){"everything": everything, "nothing": nothing, "hostile": hostile, "images": images} {
 		for name, style := range map[string]Style{"": {}, "-table": {Table: true, Width: 100}, "-colour": {Table: true, Colour: true, Width: 60}} {
 			for _, format := range Formats() {
 				if name != "" && format != "text" {
@@ -141,6 +194,9 @@ func TestGoldens(t *testing.T) {
 					events, summary := story()
 					run := testRun
 					run.Skipped = summary.Skipped
+					if runName == "images" {
+						run.Baseline = "baseline.json"
+					}
 					replay(t, handler, run, events, summary)
 					check(t, format, style, b.Bytes())
 					golden(t, runName+name+"."+format, b.Bytes())
@@ -190,6 +246,11 @@ func check(t *testing.T, format string, style Style, report []byte) {
 	case "sarif":
 		validate(t, "testdata/schema/sarif-schema-2.1.0.json", report)
 		checkSarif(t, report)
+	case "gitlab-container-scanning":
+		validate(t, "testdata/schema/gitlab-container-scanning-15.0.7.json", report)
+		checkUnique(t, report)
+	case "cyclonedx-vex":
+		validateCycloneDX(t, report)
 	case "gitlab":
 		validate(t, "testdata/schema/gitlab-code-quality.json", report)
 	case "junit":

@@ -1,11 +1,11 @@
 package output
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
@@ -18,7 +18,9 @@ type sarifHandler struct {
 	w             io.Writer
 	run           gate.Run
 	rules         []sarifRule
-	index         map[string]int // rule id to its place in rules
+	index         map[string]int  // rule id to its place in rules
+	scored        map[string]bool // rules whose severity is that of a finding
+	seen          map[string]int  // how often a fingerprint occurred
 	results       []sarifResult
 	notifications []sarifNotification
 }
@@ -51,6 +53,7 @@ type sarifResult struct {
 	Message             sarifMessage       `json:"message"`
 	Locations           []sarifLocation    `json:"locations"`
 	PartialFingerprints map[string]string  `json:"partialFingerprints"`
+	BaselineState       string             `json:"baselineState,omitempty"`
 	Suppressions        []sarifSuppression `json:"suppressions,omitempty"`
 	Properties          map[string]any     `json:"properties,omitempty"`
 }
@@ -94,16 +97,22 @@ type sarifNotification struct {
 
 func (h *sarifHandler) Start(run gate.Run) error {
 	h.run = run
-	h.index = map[string]int{}
+	h.index, h.scored, h.seen = map[string]int{}, map[string]bool{}, map[string]int{}
 	h.results = []sarifResult{} // a run without findings has an empty list, not null
 	return nil
 }
 
 func (h *sarifHandler) Result(result gate.Result) error {
 	for _, finding := range result.Findings {
-		r := h.result(finding.Policy, finding.Location, result.Object, finding.Path, finding.Message)
+		r := h.result(h.ruleOf(finding), finding.Location, result.Object, finding.Path, finding.Message)
 		r.Level = sarifLevel(finding.Weight())
-		r.Properties = map[string]any{"severity": finding.Severity, "effect": finding.Weight()}
+		r.Properties = map[string]any{"severity": finding.Severity, "effect": finding.Weight(), "security-severity": findingSeverity(finding)}
+		if print, ok := finding.ImageFingerprint(); ok {
+			h.imageFingerprint(&r, print)
+		}
+		if h.run.Baseline != "" {
+			r.BaselineState = baselineState(finding)
+		}
 		if finding.Remediation != "" {
 			r.Message.Text += ". " + finding.Remediation
 		}
@@ -117,7 +126,7 @@ func (h *sarifHandler) Result(result gate.Result) error {
 	}
 	for _, open := range result.Undecided {
 		// "open": the evaluation concluded that more information is needed (3.27.9).
-		r := h.result(orEngine(open.Policy), open.Location, result.Object, open.Path, "undecided: "+open.Reason)
+		r := h.result(documentation(h.run, orEngine(open.Policy)), open.Location, result.Object, open.Path, "undecided: "+open.Reason)
 		r.Kind, r.Level = "open", "none"
 		h.results = append(h.results, r)
 	}
@@ -177,29 +186,91 @@ func (h *sarifHandler) Finish(summary gate.Summary) error {
 
 // result is what all results have in common. The fingerprint holds no line, so that
 // a finding stays the same one when lines are added above it.
-func (h *sarifHandler) result(policy string, location gate.Location, object gate.Object, path, message string) sarifResult {
+func (h *sarifHandler) result(rule gate.Rule, location gate.Location, object gate.Object, path, message string) sarifResult {
 	place := physical(location)
 	place.LogicalLocations = []sarifLogical{{FullyQualifiedName: Plain(strings.TrimSuffix(object.String()+" "+path, " ")), Kind: "resource"}}
 	return sarifResult{
-		RuleID:    policy,
-		RuleIndex: h.rule(policy),
+		RuleID:    rule.ID,
+		RuleIndex: h.rule(rule),
 		Message:   sarifMessage{Text: Plain(object.String()) + ": " + Plain(message)},
 		Locations: []sarifLocation{place},
 		PartialFingerprints: map[string]string{
-			"portcullis/v1": fingerprint(policy, location.File, object.APIVersion, object.String(), path, message),
+			"portcullis/v1": gate.Hash(rule.ID, location.File, object.APIVersion, object.String(), path, message),
 		},
 	}
 }
 
-// rule is the index of a policy in the list of rules, which holds only those that
-// are spoken of.
-func (h *sarifHandler) rule(id string) int {
-	if i, ok := h.index[id]; ok {
+// rule is the index of a rule in the list, which holds only those that are spoken of.
+func (h *sarifHandler) rule(rule gate.Rule) int {
+	if i, ok := h.index[rule.ID]; ok {
 		return i
 	}
-	h.index[id] = len(h.rules)
-	h.rules = append(h.rules, sarifRuleOf(documentation(h.run, id)))
-	return h.index[id]
+	h.index[rule.ID] = len(h.rules)
+	h.rules = append(h.rules, sarifRuleOf(rule))
+	return h.index[rule.ID]
+}
+
+// ruleOf is the rule of a finding. Each vulnerability is one of its own below its policy
+// (hierarchical ids, 3.5.4), since GitHub shows and sorts by the severity of the rule only.
+func (h *sarifHandler) ruleOf(finding gate.Finding) gate.Rule {
+	rule := documentation(h.run, finding.Policy)
+	details, ok := finding.Image()
+	if !ok || details.Vulnerability == "" {
+		return rule
+	}
+	rule.ID += "/" + Plain(details.Vulnerability)
+	rule.Title = Plain(details.Vulnerability) + ": " + rule.Title
+	if link := vulnerabilityLink(details.Vulnerability); link != "" {
+		rule.Links = append([]string{link}, rule.Links...)
+	}
+	// Packages of one source may be scored differently: the rule has the gravest.
+	i := h.rule(rule)
+	if severity := findingSeverity(finding); graver(severity, h.rules[i].Properties[securitySeverityKey]) || !h.scored[rule.ID] {
+		h.rules[i].Properties[securitySeverityKey] = severity
+		h.scored[rule.ID] = true
+	}
+	return rule
+}
+
+// securitySeverityKey is the property that GitHub reads.
+// https://docs.github.com/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
+const securitySeverityKey = "security-severity"
+
+// graver says whether a score is above another one, both as SARIF has them.
+func graver(score string, than any) bool {
+	a, _ := strconv.ParseFloat(score, 64)
+	b, _ := strconv.ParseFloat(fmt.Sprint(than), 64)
+	return a > b
+}
+
+// findingSeverity is the CVSS base score of a finding's vulnerability, or one in the band
+// of what the scanner, and after it the policy, says of the severity.
+func findingSeverity(finding gate.Finding) string {
+	details, ok := finding.Image()
+	switch {
+	case ok && details.Score > 0:
+		return fmt.Sprintf("%d.%d", details.Score/10, details.Score%10)
+	case ok && slices.Contains(bySeverity, details.Severity):
+		return securitySeverity(details.Severity)
+	}
+	return securitySeverity(finding.Severity)
+}
+
+// imageFingerprint replaces the fingerprint by the one of image, vulnerability and package,
+// so that a new tag or digest makes no new alert. GitHub compares primaryLocationLineHash,
+// which it can't compute where there is no file; the number tells repeats apart, as there.
+func (h *sarifHandler) imageFingerprint(r *sarifResult, print string) {
+	h.seen[print]++
+	numbered := fmt.Sprintf("%s:%d", print, h.seen[print])
+	r.PartialFingerprints = map[string]string{"portcullis/image/v1": print, "primaryLocationLineHash": numbered}
+}
+
+// baselineState says whether a finding is new (3.27.24).
+func baselineState(finding gate.Finding) string {
+	if finding.Known {
+		return "unchanged"
+	}
+	return "new"
 }
 
 // documentation is that of a policy of the run; a policy that the run does not
@@ -314,13 +385,4 @@ func fileURI(file string) string {
 		return (&url.URL{Scheme: "file", Path: file}).String()
 	}
 	return (&url.URL{Path: file}).String()
-}
-
-// fingerprint is the same for the same finding in another run.
-func fingerprint(parts ...string) string {
-	hash := sha256.New()
-	for _, part := range parts {
-		fmt.Fprintf(hash, "%d:%s", len(part), part)
-	}
-	return hex.EncodeToString(hash.Sum(nil)[:16])
 }

@@ -84,8 +84,8 @@ func (h *textHandler) lines(result gate.Result) {
 	for _, finding := range result.Findings {
 		h.w.printf("%s: %s: %s: %s [%s, %s]\n", Plain(finding.Location.String()), finding.Weight(), object,
 			Plain(finding.Message), Plain(instance(finding.Policy, finding.Instance)), Plain(finding.Severity))
-		if finding.ExceptedBy != "" {
-			h.w.printf("    waived by the exception %s\n", Plain(finding.ExceptedBy))
+		if waived := waiver(finding); waived != "" {
+			h.w.printf("    %s\n", Plain(waived))
 		} else if finding.Remediation != "" {
 			h.w.printf("    fix: %s\n", Plain(finding.Remediation))
 		}
@@ -164,8 +164,8 @@ func rowsOf(result gate.Result) []row {
 			r.text = "warning: " + r.text
 		case gate.Records:
 			r.text = "only recorded: " + r.text
-		case gate.Excepted:
-			r.colour, r.hint = dim, "waived by the exception "+Plain(finding.ExceptedBy)
+		case gate.Excepted, gate.Known:
+			r.colour, r.hint = dim, Plain(waiver(finding))
 		}
 		rows = append(rows, r)
 	}
@@ -219,6 +219,9 @@ func (h *textHandler) Finish(summary gate.Summary) error {
 	if n := summary.Effects[gate.Excepted]; n > 0 {
 		h.w.printf("  waived by exceptions: %s\n", plural(n, "finding"))
 	}
+	if h.run.Baseline != "" {
+		h.w.printf("  known by the baseline %s: %s%s\n", Plain(h.run.Baseline), plural(summary.Effects[gate.Known], "finding"), gone(summary))
+	}
 	if summary.Undecided > 0 {
 		h.w.printf("  not decided: %s; %s\n", plural(summary.Undecided, "policy"), Plain(h.whatIsMissing()))
 	}
@@ -228,6 +231,14 @@ func (h *textHandler) Finish(summary gate.Summary) error {
 	h.skipped(summary.Skipped)
 	h.w.printf("  judged by bundle %s, profile %s\n", Plain(h.run.Bundle), Plain(h.run.Profile))
 	return h.w.err
+}
+
+// gone says that the baseline knows more than there is.
+func gone(summary gate.Summary) string {
+	if summary.Gone == 0 {
+		return ""
+	}
+	return "; " + plural(summary.Gone, "finding") + " of it did not occur again: write it anew with --write-baseline"
 }
 
 // whatIsMissing says how the policies that are undecided could be decided.
