@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -178,19 +179,22 @@ func Pages(next string) Fault {
 	})
 }
 
-// GzipBomb answers with 1 MiB that a client which trusts the content coding unpacks to 1 GiB.
+// GzipBomb answers with about 1 MiB that a client which trusts the content coding unpacks to 256 MiB.
 func GzipBomb(mediaType string) Fault {
-	return answer(func(w http.ResponseWriter, _ *http.Request) {
+	bomb := sync.OnceValue(func() []byte {
 		var packed bytes.Buffer
-		writer := gzip.NewWriter(&packed)
+		writer, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
 		zeros := make([]byte, 1<<20)
-		for range 1024 {
+		for range 256 {
 			_, _ = writer.Write(zeros)
 		}
 		_ = writer.Close()
+		return packed.Bytes()
+	})
+	return answer(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", mediaType)
 		w.Header().Set("Content-Encoding", "gzip")
-		_, _ = w.Write(packed.Bytes())
+		_, _ = w.Write(bomb())
 	})
 }
 
