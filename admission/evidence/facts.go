@@ -206,13 +206,15 @@ func (f *Facts) gatherImages(ctx context.Context, needs *policies.ImageNeeds) ma
 	if needs.Sections.Replacement {
 		group.Go(func() { owner = gathering.replacement(ctx) })
 	}
-	for n := range needs.Images {
-		group.Go(func() {
-			own, done := budget.begin(ctx)
-			defer done()
-			found[n] = gathering.imageGuarded(own, needs.Images[n])
-		})
+	one := func(n int) {
+		own, done := budget.begin(ctx)
+		defer done()
+		found[n] = gathering.imageGuarded(own, needs.Images[n])
 	}
+	for n := range needs.Images[1:] {
+		group.Go(func() { one(n + 1) })
+	}
+	one(0) // most pods have one image, which is known already: no goroutine for that
 	group.Wait()
 	images := make(map[string]policies.ImageFacts, len(found))
 	for n, image := range needs.Images {

@@ -75,10 +75,10 @@ func (g *gathering) image(ctx context.Context, image workload.Image) policies.Im
 		})
 	}
 	if sections.Evidence || sections.Scan {
-		group.Go(func() {
+		func() {
 			defer g.guard(image, &facts.Unknown.Evidence, &facts.Unknown.Scan)
 			g.imageEvidence(ctx, s, shared, &facts)
-		})
+		}()
 	}
 	group.Wait()
 	return facts

@@ -21,6 +21,7 @@ const (
 // Metrics count what is found out about images. Labels take values of this package only.
 type Metrics struct {
 	looks     *prometheus.CounterVec
+	hits      map[part]prometheus.Counter // of looks: what happens all the time
 	faults    *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	gathering prometheus.Histogram
@@ -33,7 +34,8 @@ type Metrics struct {
 func NewMetrics() *Metrics {
 	// From memory to the API server's longest timeout.
 	buckets := []float64{.00005, .0005, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
-	return &Metrics{
+	m := &Metrics{
+		hits: map[part]prometheus.Counter{},
 		looks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "portcullis_evidence_lookups_total",
 			Help: "Questions about images by part (digest, evidence, statements, configs, queue, owner) and how they were answered.",
@@ -56,6 +58,10 @@ func NewMetrics() *Metrics {
 		entries: prometheus.NewDesc("portcullis_evidence_cache_entries", "Images whose evidence is in memory.", nil, nil),
 		bytes:   prometheus.NewDesc("portcullis_evidence_cache_bytes", "Estimated memory of that evidence.", nil, nil),
 	}
+	for _, p := range []part{partResolved, partEvidence, partStatements, partConfigs, partQueue, partOwner} {
+		m.hits[p] = m.looks.WithLabelValues(string(p), string(lookHit))
+	}
+	return m
 }
 
 // watch says where to ask for the size of the cache, before anything is collected.
@@ -82,7 +88,13 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	metrics <- prometheus.MustNewConstMetric(m.bytes, prometheus.GaugeValue, float64(bytes))
 }
 
-func (m *Metrics) looked(p part, how look) { m.looks.WithLabelValues(string(p), string(how)).Inc() }
+func (m *Metrics) looked(p part, how look) {
+	if how == lookHit {
+		m.hits[p].Inc()
+		return
+	}
+	m.looks.WithLabelValues(string(p), string(how)).Inc()
+}
 
 // landed counts the end of a flight.
 func (m *Metrics) landed(p part, took time.Duration, err error) {
