@@ -1,0 +1,333 @@
+package child
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Isolation says what a child is kept from.
+type Isolation struct {
+	Network bool // it has no network but an unused loopback of its own
+	Files   bool // it reads and writes only its own files
+	// Missing says why not, for people.
+	Missing []string
+}
+
+// process is a running child.
+type process struct {
+	hello    Hello
+	answered int
+
+	limits   limits
+	command  *exec.Cmd
+	stdin    io.WriteCloser
+	folder   string
+	stderr   *tail
+	answers  chan answer
+	stop     chan struct{} // closed by kill: nobody listens any longer
+	exited   chan struct{}
+	waitOnce sync.Once
+	killOnce sync.Once
+	killed   string // why the parent killed it
+}
+
+// answer is a line of the child, or why there is none.
+type answer struct {
+	response response
+	err      error
+}
+
+// startProcess starts a child with nothing of the parent's: not its environment, not its open files, not its network, a
+// temporary folder of its own.
+func startProcess(ctx context.Context, o *Options, temporary string) (*process, Isolation, error) {
+	folder, err := os.MkdirTemp(temporary, "child-")
+	if err != nil {
+		return nil, Isolation{}, err
+	}
+	c := &process{
+		folder: folder, stderr: &tail{}, answers: make(chan answer, 1), stop: make(chan struct{}), exited: make(chan struct{}),
+		limits: limits{memory: o.Memory, file: o.MaxFile, timeout: o.Timeout},
+	}
+	isolation, stdout, err := c.spawn(o)
+	if err != nil {
+		return nil, isolation, errors.Join(err, os.RemoveAll(folder))
+	}
+	greeting := make(chan error, 1)
+	go c.listen(bufio.NewReaderSize(stdout, 1<<20), greeting)
+	timer := time.NewTimer(helloTimeout)
+	defer timer.Stop()
+	select {
+	case err = <-greeting:
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-timer.C:
+		err = fmt.Errorf("it said nothing for %s", helloTimeout)
+	}
+	if err == nil && c.hello.Protocol != ProtocolVersion {
+		err = fmt.Errorf("it speaks version %d of the protocol, and this program %d: use programs of one release", c.hello.Protocol, ProtocolVersion)
+	}
+	if err == nil {
+		err = c.limits.apply(c.command.Process.Pid)
+	}
+	if err != nil {
+		c.kill("")
+		c.end()
+		return nil, isolation, fmt.Errorf("%w%s", err, c.stderr.quoted())
+	}
+	return c, isolation, nil
+}
+
+// spawn starts the program, as isolated as the system allows.
+func (c *process) spawn(o *Options) (Isolation, io.Reader, error) {
+	program, err := exec.LookPath(o.Command[0])
+	if err != nil {
+		return Isolation{}, nil, err
+	}
+	if program, err = filepath.Abs(program); err != nil {
+		return Isolation{}, nil, err
+	}
+	confine := confinement{program: program, read: append([]string{o.Directory}, o.Read...), write: []string{c.folder, filepath.Join(o.Directory, "analyses")}}
+	var stdout io.Reader
+	isolation, err := confine.start(func(attributes *syscall.SysProcAttr) error {
+		command := exec.Command(program, o.Command[1:]...)
+		command.Env = []string{
+			"TMPDIR=" + c.folder, "HOME=" + c.folder, "PATH=", "TZ=UTC",
+			// The runtime collects harder before the limit, beyond which it would die.
+			fmt.Sprintf("GOMEMLIMIT=%d", o.Memory/5*4),
+		}
+		command.Dir, command.SysProcAttr, command.Stderr = c.folder, attributes, c.stderr
+		stdin, err := command.StdinPipe()
+		if err != nil {
+			return err
+		}
+		out, err := command.StdoutPipe()
+		if err != nil {
+			return err
+		}
+		if err := command.Start(); err != nil {
+			return err
+		}
+		c.command, c.stdin, stdout = command, stdin, out
+		return nil
+	})
+	if err != nil {
+		return isolation, nil, err
+	}
+	if o.RequireIsolation && len(isolation.Missing) > 0 {
+		c.kill("")
+		go c.wait()
+		return isolation, nil, fmt.Errorf("it cannot be isolated: %s", strings.Join(isolation.Missing, "; "))
+	}
+	return isolation, stdout, nil
+}
+
+// listen reads the child's lines until it ends.
+func (c *process) listen(stdout *bufio.Reader, greeting chan<- error) {
+	defer c.wait() // only now: Wait closes the pipe
+	if err := readLine(stdout, &c.hello, maxRequest); err != nil {
+		greeting <- fmt.Errorf("it did not greet: %w", err)
+		c.kill("")
+		return
+	}
+	greeting <- nil
+	for {
+		var a answer
+		a.err = readLine(stdout, &a.response, maxResponse)
+		select {
+		case c.answers <- a:
+		case <-c.stop:
+			return
+		}
+		if a.err != nil {
+			c.kill("") // what it says after nonsense is not listened to
+			return
+		}
+	}
+}
+
+func (c *process) wait() {
+	c.waitOnce.Do(func() {
+		_ = c.command.Wait()
+		close(c.exited)
+	})
+}
+
+// ask writes a request and waits for its response.
+func (c *process) ask(ctx context.Context, request Request) (Result, error) {
+	timeout := time.Duration(request.Timeout) * time.Millisecond
+	if err := c.limits.renew(c.command.Process.Pid, timeout); err != nil {
+		c.kill("its limits could not be set: " + err.Error())
+		return Result{}, c.death()
+	}
+	if err := writeLine(c.stdin, request, maxRequest); err != nil {
+		c.kill("")
+		return Result{}, c.death()
+	}
+	timer := time.NewTimer(timeout + killGrace)
+	defer timer.Stop()
+	select {
+	case a := <-c.answers:
+		return c.take(a, request.ID)
+	case <-timer.C:
+		c.kill(fmt.Sprintf("it did not end within %s", timeout))
+		return Result{}, c.death()
+	case <-ctx.Done():
+		c.kill("nobody waited for it any longer")
+		<-c.exited
+		return Result{}, ctx.Err()
+	}
+}
+
+// take checks an answer. A child that answers another request, or several at once, has been taken over.
+func (c *process) take(a answer, id int64) (Result, error) {
+	switch {
+	case a.err != nil:
+		if !errors.Is(a.err, io.EOF) && !errors.Is(a.err, io.ErrUnexpectedEOF) && !errors.Is(a.err, os.ErrClosed) {
+			c.killed = "its answer could not be read: " + a.err.Error()
+		}
+		return Result{}, c.death()
+	case a.response.ID != id || len(c.answers) > 0:
+		c.kill("it answered what it was not asked")
+		return Result{}, c.death()
+	}
+	c.answered++
+	c.tidy()
+	if a.response.Error != "" || a.response.Result == nil {
+		return Result{}, errors.New(firstLine(a.response.Error))
+	}
+	return *a.response.Result, nil
+}
+
+// tidy removes what an image left in the temporary folder.
+func (c *process) tidy() {
+	entries, err := os.ReadDir(c.folder)
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		_ = os.RemoveAll(filepath.Join(c.folder, entry.Name()))
+	}
+}
+
+// kill ends the child and what it started at once.
+func (c *process) kill(reason string) {
+	if reason != "" {
+		c.killed = reason
+	}
+	c.killOnce.Do(func() { close(c.stop) })
+	select {
+	case <-c.exited: // its number may be another's by now
+	default:
+		killGroup(c.command.Process.Pid)
+	}
+}
+
+func (c *process) dead() bool {
+	select {
+	case <-c.exited:
+		return true
+	default:
+		return c.killed != ""
+	}
+}
+
+// death waits for the end of the child and says why it came.
+func (c *process) death() error {
+	c.kill("") // it may have closed its output and live on
+	<-c.exited
+	output := c.stderr.String()
+	reason := c.killed
+	if reason == "" {
+		reason = deathReason(c.command.ProcessState, output)
+	}
+	return &DeathError{Reason: reason, Output: output}
+}
+
+// end lets a child go and removes its folder.
+func (c *process) end() {
+	_ = c.stdin.Close()
+	c.killOnce.Do(func() { close(c.stop) })
+	timer := time.NewTimer(killGrace)
+	defer timer.Stop()
+	select {
+	case <-c.exited:
+	case <-timer.C:
+		c.kill("")
+		<-c.exited
+	}
+	_ = os.RemoveAll(c.folder)
+}
+
+// deathReason says in words for people how a process ended.
+func deathReason(state *os.ProcessState, output string) string {
+	status, _ := state.Sys().(syscall.WaitStatus)
+	switch {
+	case strings.Contains(output, "out of memory") || strings.Contains(output, "cannot allocate memory"):
+		return "the memory that it may use was not enough: allow more, or the image is made to exhaust it"
+	case strings.Contains(output, "SIGXCPU"), status.Signaled() && status.Signal() == syscall.SIGXCPU:
+		return "the processor time that it may use was not enough"
+	case status.Signaled() && status.Signal() == syscall.SIGKILL:
+		return "it was killed, as the system does when memory is short"
+	}
+	return "it crashed (" + state.String() + ")"
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	if line == "" {
+		return "it gave neither a result nor a reason"
+	}
+	return line
+}
+
+// tail keeps the end of what is written to it, and the beginning: a crash of Go says why before it shows its stacks.
+type tail struct {
+	mu         sync.Mutex
+	head, text []byte
+}
+
+const maxTail = 8 << 10
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if room := maxTail - len(t.head); room > 0 {
+		t.head = append(t.head, b[:min(room, len(b))]...)
+	}
+	t.text = append(t.text, b...)
+	if len(t.text) > 2*maxTail {
+		t.text = append([]byte(nil), t.text[len(t.text)-maxTail:]...)
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.head)+len(t.text) <= maxTail || len(t.text) <= maxTail {
+		return string(t.text)
+	}
+	return string(t.head) + "\n…\n" + string(t.text)
+}
+
+// quoted is the end of the output for an error, "" for none.
+func (t *tail) quoted() string {
+	text := strings.TrimSpace(t.String())
+	if text == "" {
+		return ""
+	}
+	if len(text) > 500 {
+		text = "…" + text[len(text)-500:]
+	}
+	return ": it wrote: " + text
+}

@@ -1,0 +1,186 @@
+package child
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/scanner"
+	"github.com/portcullis-dev/portcullis/signer/registry"
+)
+
+// Database is a version of the vulnerability database, which must stay until the scan has ended.
+type Database struct {
+	// Directory holds trivy.db and metadata.json, JavaDirectory trivy-java.db and its metadata.json, "" for none.
+	Directory, JavaDirectory string
+	// Digest is that of its artifact or file, for reports.
+	Digest string
+}
+
+// Job is an image to scan.
+type Job struct {
+	Source     Source
+	Repository registry.Repository
+	// Digest is that of the image or index.
+	Digest   string
+	Database Database
+	// Platforms are which images of an index are scanned, "linux/amd64"; all for Linux where it is empty.
+	Platforms []string
+	Secrets   bool
+	SBOM      bool
+}
+
+// Scan is what was found.
+type Scan struct {
+	// Report is about the job's digest: of an index, what is in any of its images.
+	Report scanner.Report
+	// Images are those that were scanned, one for each platform.
+	Images []Image
+}
+
+// Image is one image manifest.
+type Image struct {
+	Digest string
+	// Platform as the index gives it, "" for an image without index.
+	Platform string
+	// CycloneDX and SPDX are the SBOMs, nil where none was asked for or the image could not be analysed.
+	CycloneDX, SPDX []byte
+}
+
+// maxPlatforms is above the 18 platforms that the most portable images have.
+const maxPlatforms = 32
+
+// Scanner pulls images and has children analyse them.
+type Scanner struct {
+	Pool  *Pool
+	Store *Store
+}
+
+// Scan scans one image or index. An error says that the image could not be fetched, or that nobody waits any longer; trying
+// again may help. What the image is at fault for, and a child that died of it, are in the report.
+func (s *Scanner) Scan(ctx context.Context, job Job) (Scan, error) {
+	started := s.now()
+	m, err := job.Source.Manifest(ctx, job.Repository, job.Digest)
+	if err != nil {
+		return Scan{}, fmt.Errorf("fetching the manifest of %s@%s: %w", job.Repository, job.Digest, err)
+	}
+	images, err := choose(m, job.Platforms)
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return Scan{Report: s.withoutAnalysis(job, scanner.StateUnscannable, started, refused.Reason)}, nil
+	}
+	if err != nil {
+		return Scan{}, err
+	}
+	var scan Scan
+	var reports []scanner.Report
+	for _, image := range images {
+		report, err := s.scanImage(ctx, job, m, &image)
+		if err != nil {
+			return Scan{}, fmt.Errorf("scanning %s@%s: %w", job.Repository, image.Digest, err)
+		}
+		for i, reason := range report.Reasons {
+			if image.Platform != "" {
+				report.Reasons[i] = image.Platform + ": " + reason
+			}
+		}
+		reports = append(reports, report)
+		scan.Images = append(scan.Images, image)
+	}
+	scan.Report = scanner.Merge(reports)
+	return scan, nil
+}
+
+func (s *Scanner) now() string { return s.Pool.options.Now().UTC().Format(time.RFC3339) }
+
+// withoutAnalysis is the report on what no child has said anything about.
+func (s *Scanner) withoutAnalysis(job Job, state scanner.State, started, reason string) scanner.Report {
+	return scanner.Report{
+		State: state, Reasons: []string{reason}, StartedAt: started, FinishedAt: s.now(),
+		Scanner: s.Pool.Tool(), Database: scanner.Database{Digest: job.Database.Digest},
+		Vulnerabilities: []scanner.Vulnerability{}, Secrets: []scanner.Secret{},
+	}
+}
+
+// choose picks the images of an index.
+func choose(m registry.Manifest, platforms []string) ([]Image, error) {
+	if !m.IsIndex() {
+		return []Image{{Digest: m.Digest}}, nil
+	}
+	children, err := m.Children()
+	if err != nil {
+		return nil, refusef("the index cannot be read: %v", err)
+	}
+	var images []Image
+	for _, child := range children {
+		switch {
+		case child.Annotations["vnd.docker.reference.type"] == "attestation-manifest":
+			continue // BuildKit's: no runtime pulls it as an image
+		case len(platforms) > 0 && !slices.Contains(platforms, child.Platform),
+			len(platforms) == 0 && child.Platform != "" && !strings.HasPrefix(child.Platform, "linux/"):
+			continue
+		case strings.Contains(child.MediaType, "index") || strings.Contains(child.MediaType, "manifest.list"):
+			return nil, refusef("the index has another index in it, of which container runtimes make different things")
+		}
+		if !slices.ContainsFunc(images, func(i Image) bool { return i.Digest == child.Digest }) {
+			images = append(images, Image{Digest: child.Digest, Platform: child.Platform})
+		}
+	}
+	switch {
+	case len(images) == 0 && len(platforms) > 0:
+		return nil, refusef("the index has no image for %s", strings.Join(platforms, " or "))
+	case len(images) == 0:
+		return nil, refusef("the index has no image for Linux")
+	case len(images) > maxPlatforms:
+		return nil, refusef("the index has %d images where %d are allowed", len(images), maxPlatforms)
+	}
+	return images, nil
+}
+
+// scanImage pulls one image and has it analysed.
+func (s *Scanner) scanImage(ctx context.Context, job Job, top registry.Manifest, image *Image) (scanner.Report, error) {
+	started := s.now()
+	m := top
+	if image.Digest != top.Digest {
+		var err error
+		if m, err = job.Source.Manifest(ctx, job.Repository, image.Digest); err != nil {
+			return scanner.Report{}, fmt.Errorf("fetching the manifest: %w", err)
+		}
+	}
+	layout, release, err := s.Store.Pull(ctx, job.Source, job.Repository, m)
+	if refused := (*RefusedError)(nil); errors.As(err, &refused) {
+		return s.withoutAnalysis(job, scanner.StateUnscannable, started, refused.Reason), nil
+	}
+	if err != nil {
+		return scanner.Report{}, err
+	}
+	defer release()
+	result, err := s.Pool.Ask(ctx, Request{
+		Kind: Analyse, Layout: layout, Digest: image.Digest, Name: job.Repository.String() + "@" + image.Digest,
+		Database: job.Database.Directory, JavaDatabase: job.Database.JavaDirectory, DatabaseDigest: job.Database.Digest,
+		Secrets: job.Secrets, SBOM: job.SBOM,
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return scanner.Report{}, err
+		}
+		return s.withoutAnalysis(job, scanner.StateError, started, err.Error()), nil
+	}
+	// The parent's clock counts: a child that was taken over must not say that its scan is of tomorrow.
+	result.Report.StartedAt, result.Report.FinishedAt = started, s.now()
+	result.Report.Scanner, result.Report.Database.Digest = s.Pool.Tool(), job.Database.Digest
+	image.CycloneDX, image.SPDX = plain(result.CycloneDX), plain(result.SPDX)
+	return result.Report, nil
+}
+
+// plain is nil for JSON's null.
+func plain(raw json.RawMessage) []byte {
+	if string(raw) == "null" {
+		return nil
+	}
+	return raw
+}
