@@ -45,7 +45,7 @@ func Compile(t *Trust) (*Configuration, error) {
 	if t == nil {
 		t = &Trust{}
 	}
-	c := compiler{trust: t, names: map[string]*CheckedAuthority{}}
+	c := compiler{trust: t, names: map[string]*CheckedAuthority{}, steps: overlapSteps}
 	c.compileAuthorities()
 	c.compileRequirements()
 	c.scanners = c.checkNames("scanners", t.Scanners)
@@ -69,6 +69,7 @@ type compiler struct {
 	requirements []checkedRequirement
 	scanners     map[string]bool
 	vex          map[string]bool
+	steps        int // left for comparing expressions
 	problems     []error
 }
 

@@ -153,6 +153,7 @@ func TestRefusals(t *testing.T) {
 		"an expression that is none":            {withSubject("a("), "it is no regular expression"},
 		"an expression that is too long":        {withSubject(strings.Repeat("x", 2049)), "subjectRegExp: \"" + strings.Repeat("x", 160) + "…\": it has 2049 bytes"},
 		"an expression that is too large":       {withSubject("acme(((x{1000}){1000}){1000})"), "it is no regular expression"},
+		"an expression with large counts":       {withSubject(`acme-` + strings.Repeat(`x{999}`, 11)), "it has 32974 parts once its counts are written out: use at most 10000"},
 		"an expression that leaves its anchors": {withSubject("acme1)|(?:acme2"), "it is no regular expression"},
 		"empty claims of a workflow":            {withIdentity(func(i *Identity) { i.GitHubWorkflow = &GitHubWorkflow{} }), "identities[0]: githubWorkflow: it is empty: name a claim, or remove it"},
 		"a repository claim with a wildcard":    {withIdentity(func(i *Identity) { i.GitHubWorkflow = &GitHubWorkflow{Repository: "acme/*"} }), "githubWorkflow.repository: \"acme/*\" has a *"},
@@ -189,11 +190,12 @@ func TestRefusals(t *testing.T) {
 		"two authorities with one key": {requiring(func(t *Trust, r *Requirement) {
 			t.Authorities[2].Keys = release().Keys
 			r.AnyOf, r.AllOf = nil, []string{"release", "audit"}
-		}), `allOf: "release" and "audit" are both the key sha256:`},
-		"two authorities with one identity": {requiring(twins(func(*Identity) {})), `atLeast.of: "ci" and "audit" are both an identity whose issuer has to be https://token.actions.githubusercontent.com`},
+		}), `allOf: "release" and "audit" both accept the key sha256:`},
+		"two authorities with one identity": {requiring(twins(func(*Identity) {})), `atLeast.of: "ci" and "audit" both accept the subject "https://github.com/acme/a/.github/workflows/release.yml@refs/tags/v0" of the issuer "https://token.actions.githubusercontent.com"`},
 		"an exact identity within another's pattern": {requiring(twins(func(i *Identity) {
 			i.SubjectRegExp, i.Subject = "", "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1"
 		})), "so that one signature would count for two: give each its own"},
+		"expressions that are too large to compare": {requiring(twins(func(i *Identity) { i.SubjectRegExp = `https://github\.com/acme/(aa?){900}b` }, `https://github\.com/acme/(aa?){900}c`)), `the expressions of "ci" and "audit" are too large to be compared: write shorter ones`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			configuration, err := Compile(test.trust)
@@ -213,9 +215,13 @@ func attesting(predicateType, age string) *Trust {
 	})
 }
 
-// twins makes audit an authority with the identity of ci, changed, and requires both.
-func twins(change func(*Identity)) func(*Trust, *Requirement) {
+// twins makes audit an authority with the identity of ci, changed, and requires both. ci may
+// get another subject first.
+func twins(change func(*Identity), subject ...string) func(*Trust, *Requirement) {
 	return func(t *Trust, r *Requirement) {
+		for _, expression := range subject {
+			t.Authorities[1].Identities[0].SubjectRegExp = expression
+		}
 		t.Authorities[2].Keys = nil
 		t.Authorities[2].Identities = keyless().Identities
 		change(&t.Authorities[2].Identities[0])
@@ -304,6 +310,45 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	}
 	if got := len(joined.Unwrap()); got != 5 {
 		t.Errorf("got %d mistakes, want 5:\n%v", got, err)
+	}
+}
+
+func TestExpressionsThatMeet(t *testing.T) {
+	for name, test := range map[string]struct{ a, b, want string }{
+		"the same":                         {`https://github\.com/acme/.*`, `https://github\.com/acme/.*`, "https://github.com/acme/"},
+		"one within the other":             {`https://github\.com/acme/.*`, `https://github\.com/acme/app/.*@refs/tags/v.*`, "https://github.com/acme/app/@refs/tags/v"},
+		"two that cross":                   {`https://github\.com/acme/.*@refs/heads/main`, `https://github\.com/acme/app/.*`, "https://github.com/acme/app/@refs/heads/main"},
+		"two repositories":                 {`https://github\.com/acme/app/.*`, `https://github\.com/acme/web/.*`, ""},
+		"two ends":                         {`https://github\.com/acme/.*@refs/heads/main`, `https://github\.com/acme/.*@refs/tags/v[0-9]+`, ""},
+		"two lengths":                      {`acme-[a-z]{3}`, `acme-[a-z]{4}`, ""},
+		"two lengths that meet":            {`acme-([a-z]{2})+`, `acme-([a-z]{3})+`, "acme-aaaaaa"},
+		"classes that meet in a character": {`acme-[a-m]`, `acme-[m-z]`, "acme-m"},
+		"classes that do not meet":         {`acme-[a-m]`, `acme-[n-z]`, ""},
+		"another case":                     {`(?i)acme-app`, `ACME-APP`, "ACME-APP"},
+		"an alternative":                   {`jane@acme\.com|joe@acme\.com`, `joe@acme\.com|jim@acme\.com`, "joe@acme.com"},
+		"no line break":                    {`acme.x`, `acme\nx`, ""},
+		"any character":                    {`(?s)acme.x`, `acme\nx`, "acme\nx"},
+		"anchors inside":                   {`^acme-a$`, `acme-[ab]`, "acme-a"},
+	} {
+		a, b := matcher{expression: must(compileAnchored(test.a)), text: test.a}, matcher{expression: must(compileAnchored(test.b)), text: test.b}
+		for _, pair := range [][2]matcher{{a, b}, {b, a}} {
+			steps := overlapSteps
+			got, known := pair[0].meets(&pair[1], &steps)
+			if !known || got != test.want {
+				t.Errorf("%s: got %q, known %v, want %q", name, got, known, test.want)
+			}
+			if got != "" && (!pair[0].matches(got) || !pair[1].matches(got)) {
+				t.Errorf("%s: %q is not matched by both", name, got)
+			}
+		}
+	}
+}
+
+func TestClaimsTellIdentitiesApart(t *testing.T) {
+	trust := requiring(twins(func(i *Identity) { i.GitHubWorkflow = &GitHubWorkflow{Ref: "refs/tags/v1"} }))
+	trust.Authorities[1].Identities[0].GitHubWorkflow = &GitHubWorkflow{Ref: "refs/tags/v2"}
+	if _, err := Compile(trust); err != nil {
+		t.Errorf("got the error %v, want none: no certificate has both refs", err)
 	}
 }
 

@@ -17,6 +17,9 @@ const (
 	// minLiteral is how many characters at least a regular expression must spell out. The shortest
 	// thing that sets one signer apart is a domain: "@x.io".
 	minLiteral = 4
+	// maxExpression is how many characters and classes an expression may have once its counts
+	// are written out: "(a{1000}){1000}" has a million.
+	maxExpression = 10_000
 )
 
 // CertificateClaims is what a verified signing certificate says of its holder.
@@ -153,11 +156,26 @@ func compileAnchored(text string) (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("it is no regular expression (%w): see https://github.com/google/re2/wiki/Syntax", err)
 	}
+	if n := expandedSize(parsed); n > maxExpression {
+		return nil, fmt.Errorf("it has %d parts once its counts are written out: use at most %d", n, maxExpression)
+	}
 	compiled, err := regexp.Compile("^(?:" + parsed.String() + ")$")
 	if err != nil {
 		return nil, fmt.Errorf("it cannot be compiled (%w): make it shorter", err)
 	}
 	return compiled, nil
+}
+
+// expandedSize counts characters and ranges of classes, with counts written out.
+func expandedSize(expression *syntax.Regexp) int {
+	size := 1 + len(expression.Rune)
+	for _, sub := range expression.Sub {
+		size += expandedSize(sub)
+	}
+	if expression.Op == syntax.OpRepeat {
+		size *= max(expression.Min, expression.Max, 1)
+	}
+	return size
 }
 
 // Probes are signers that no trust configuration means: ".invalid" is nobody's
@@ -275,35 +293,4 @@ func shorten(text string) string {
 		cut--
 	}
 	return text[:cut] + "…"
-}
-
-// overlap describes a signer that both identities accept, "" if none is known.
-func (i *checkedIdentity) overlap(other *checkedIdentity) string {
-	if i.claims.contradicts(other.claims) || !i.issuer.meets(&other.issuer) || !i.subject.meets(&other.subject) {
-		return ""
-	}
-	return fmt.Sprintf("an identity whose issuer has to %s and whose subject has to %s", &i.issuer, &i.subject)
-}
-
-// contradicts says whether no certificate has both sets of claims.
-func (w GitHubWorkflow) contradicts(other GitHubWorkflow) bool {
-	for _, pair := range [...][2]string{{w.Trigger, other.Trigger}, {w.SHA, other.SHA}, {w.Name, other.Name}, {w.Repository, other.Repository}, {w.Ref, other.Ref}} {
-		if pair[0] != "" && pair[1] != "" && pair[0] != pair[1] {
-			return true
-		}
-	}
-	return false
-}
-
-// meets says whether a text is known that both match. Of two expressions only the same
-// text is seen.
-func (m *matcher) meets(other *matcher) bool {
-	switch {
-	case m.expression == nil:
-		return other.matches(m.exact)
-	case other.expression == nil:
-		return m.matches(other.exact)
-	default:
-		return m.text == other.text
-	}
 }

@@ -3,6 +3,7 @@ package signer
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestParseTrustIsStrict(t *testing.T) {
@@ -35,6 +36,28 @@ func TestParsePatternsOfOthers(t *testing.T) {
 	if _, err := ParseImages([]string{"nginx", "ghcr.io"}); err == nil || strings.Count(err.Error(), "the pattern") != 2 {
 		t.Errorf("got the error %v, want both mistakes", err)
 	}
+}
+
+// FuzzOverlap looks for expressions that both match a text and are said not to meet.
+func FuzzOverlap(f *testing.F) {
+	for _, seed := range [][3]string{{`acme-[a-m]+`, `acme-.*x?`, "acme-a"}, {`(?i)acme|b*`, `[^b]*`, "AcMe"}, {`a{2,5}`, `(aa)+`, "aaaa"}, {`\w\b.`, `a.`, "a "}, {`(?s).`, `\n|\x{10ffff}`, "\n"}} {
+		f.Add(seed[0], seed[1], seed[2])
+	}
+	f.Fuzz(func(t *testing.T, first, second, text string) {
+		var pair [2]matcher
+		for i, expression := range []string{first, second} {
+			compiled, err := compileAnchored(expression)
+			if err != nil {
+				return
+			}
+			pair[i] = matcher{expression: compiled, text: expression}
+		}
+		steps := overlapSteps / 20
+		shared, known := pair[0].meets(&pair[1], &steps)
+		if known && shared == "" && text != "" && utf8.ValidString(text) && pair[0].matches(text) && pair[1].matches(text) {
+			t.Fatalf("%q and %q both match %q and are said not to meet", first, second, text)
+		}
+	})
 }
 
 // FuzzParseTrust looks for content that crashes, or that trusts somebody without saying whom.

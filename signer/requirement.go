@@ -1,9 +1,6 @@
 package signer
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 func (c *compiler) compileRequirements() {
 	if c.tooMany("requirements", len(c.trust.Requirements), maxRequirements) {
@@ -95,28 +92,16 @@ func (c *compiler) checkDistinct(place string, of []string) {
 			if a == nil || b == nil || a == b {
 				continue
 			}
-			if shared := sharedBy(a, b); shared != "" {
-				c.problem(place, "%q and %q are both %s, so that one signature would count for two: give each its own", shorten(other), shorten(name), shared)
+			shared, known := sharedBy(a, b, &c.steps)
+			if !known {
+				c.problem(place, "the expressions of %q and %q are too large to be compared: write shorter ones, or exact identities", shorten(other), shorten(name))
+				return
+			}
+			if shared != "" {
+				c.problem(place, "%q and %q both accept %s, so that one signature would count for two: give each its own", shorten(other), shorten(name), shared)
 			}
 		}
 	}
-}
-
-// sharedBy names a signer that both authorities accept, "" if none is known.
-func sharedBy(a, b *CheckedAuthority) string {
-	for _, key := range a.PublicKeys {
-		if slices.ContainsFunc(b.PublicKeys, func(other PublicKey) bool { return other.Fingerprint == key.Fingerprint }) {
-			return "the key " + key.Fingerprint
-		}
-	}
-	for i := range a.identities {
-		for j := range b.identities {
-			if shared := a.identities[i].overlap(&b.identities[j]); shared != "" {
-				return shared
-			}
-		}
-	}
-	return ""
 }
 
 // checkUse refuses what is written and would never be looked at.
