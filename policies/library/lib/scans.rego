@@ -1,6 +1,7 @@
 # What a scan of an image amounts to where it is not complete.
 package portcullis.lib.scans
 
+import data.portcullis.lib.ages
 import data.portcullis.lib.evidence
 import data.portcullis.lib.wording
 
@@ -72,3 +73,29 @@ settled("retry", _) if {
 # unscanned objects to a scan that is not complete, for policies about what a scan found, unless another
 # policy does.
 unscanned(image, chosen) := {finding(image) | chosen == "deny"}
+
+# stale objects to a scan that is older than a limit, or whose vulnerability database was; limits in seconds.
+# What is missing or failed has no age.
+stale(image, scan_limit, database_limit) := old_scan(image, scan_limit) | old_database(image, database_limit) if {
+	image.scan.state in {"complete", "unscannable"}
+} else := set()
+
+old_scan(image, limit) := {{
+	"msg": sprintf("the scan of image %q %s: at most %d hours are allowed", [image.ref, ages.told(image.scan.finishedAt), floor(limit / 3600)]),
+	"path": image.path,
+	"remediation": sprintf("Scan the image again: portcullis image scan --attest --key KEY %s", [evidence.name(image)]),
+	"details": evidence.about(image),
+} |
+	moment := image.scan.finishedAt
+	not ages.within(moment, limit)
+}
+
+old_database(image, limit) := {{
+	"msg": sprintf("the vulnerability database that image %q was scanned with %s: at most %d hours are allowed", [image.ref, ages.told(image.scan.database.updatedAt), floor(limit / 3600)]),
+	"path": image.path,
+	"remediation": "Let the scanner fetch a current vulnerability database, then scan the image again.",
+	"details": evidence.about(image),
+} |
+	moment := image.scan.database.updatedAt
+	not ages.within(moment, limit)
+}

@@ -73,3 +73,35 @@ test_unscanned_is_left_to_another_policy_by_choice if {
 	count(scans.unscanned(image("missing", false, false), "leave")) == 0
 	count(scans.unscanned(image("complete", false, false), "deny")) == 0
 }
+
+clock() := time.parse_rfc3339_ns("2026-01-10T00:00:00Z")
+
+aged(state, finished, updated) := object.union(image(state, false, false), {"scan": {"finishedAt": finished, "database": {"updatedAt": updated}}})
+
+stale(state, finished, updated) := n if n := count(scans.stale(aged(state, finished, updated), 86400, 172800)) with time.now_ns as clock
+
+test_scan_and_database_have_their_own_limits if {
+	stale("complete", "2026-01-09T00:00:00Z", "2026-01-08T00:00:00Z") == 0
+	stale("complete", "2026-01-08T23:59:59Z", "2026-01-08T00:00:00Z") == 1
+	stale("complete", "2026-01-09T00:00:00Z", "2026-01-07T23:59:59Z") == 1
+	stale("unscannable", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z") == 2
+}
+
+test_no_time_is_no_age if {
+	every moment in ["", "yesterday", "0001-01-01T00:00:00Z", "2030-01-01T00:00:00Z"] {
+		stale("complete", moment, moment) == 2
+	}
+}
+
+test_what_does_not_exist_is_not_stale if {
+	stale("missing", "", "") == 0
+	stale("error", "", "") == 0
+}
+
+test_the_age_is_told if {
+	messages := {finding.msg | some finding in scans.stale(aged("complete", "2026-01-01T00:00:00Z", ""), 86400, 172800)} with time.now_ns as clock
+	messages == {
+		`the scan of image "ghcr.io/acme/app:1" is 9 days old: at most 24 hours are allowed`,
+		`the vulnerability database that image "ghcr.io/acme/app:1" was scanned with has no known age: at most 48 hours are allowed`,
+	}
+}

@@ -9,11 +9,16 @@ ranks := {"critical": 4, "high": 3, "medium": 2, "low": 1}
 # worst are the vulnerabilities of a scan at or above a severity, worst first, without those that a
 # VEX statement or an ignore takes away. unknown is the severity that those without one are given, "none" to
 # leave them out.
-worst(scan, threshold, unknown) := [entry[5] | some entry in sort([[0 - rank, 0 - vulnerability.score, vulnerability.id, vulnerability.purl, vulnerability.path, vulnerability] |
+worst(scan, threshold, unknown) := ordered([vulnerability |
 	some vulnerability in scan.vulnerabilities
-	rank := object.get(ranks, vulnerability.severity, object.get(ranks, unknown, 0))
-	rank >= ranks[threshold]
+	object.get(ranks, vulnerability.severity, object.get(ranks, unknown, 0)) >= ranks[threshold]
 	not exempt(vulnerability)
+], unknown)
+
+# ordered sorts vulnerabilities, worst first.
+ordered(list, unknown) := [entry[5] | some entry in sort([[0 - rank, 0 - vulnerability.score, vulnerability.id, vulnerability.purl, vulnerability.path, vulnerability] |
+	some vulnerability in list
+	rank := object.get(ranks, vulnerability.severity, object.get(ranks, unknown, 0))
 ])]
 
 # mendable are those of some vulnerabilities that deny: those with a fix, and all where unfixed is deny.
