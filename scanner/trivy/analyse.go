@@ -45,6 +45,9 @@ type Options struct {
 	NoLicenses bool
 	// NoSBOM leaves out both SBOMs.
 	NoSBOM bool
+	// LockFiles also counts what the lock files of package managers for languages name. They say what a build wanted:
+	// a test's lock file in a library counts as much as the application's. "trivy image" leaves them out.
+	LockFiles bool
 	// LicenseFiles searches all files for licence texts, which takes long.
 	LicenseFiles bool
 

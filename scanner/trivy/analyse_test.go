@@ -97,17 +97,3 @@ func realImage(t testing.TB, name string) v1.Image {
 	}
 	return i
 }
-
-func TestFirst(t *testing.T) {
-	o := options(t,
-		trivytest.Advisory{Source: "debian 12", Package: "openssl", ID: "CVE-2024-0001", Fixed: "3.0.20-1", Severity: "CRITICAL", Score: 9.8},
-		trivytest.Advisory{Source: trivytest.NPMSource, Package: "lodash", ID: "CVE-2021-23337", Fixed: "4.17.21", Severity: "HIGH"},
-	)
-	r := analyse(t, image(t, trivytest.Debian("12.5", trivytest.Package{Name: "libssl3", Version: "3.0.17-1~deb12u2", Source: "openssl"}), []trivytest.Entry{trivytest.NPM("lodash", "4.17.20")}), o)
-	t.Logf("%+v", r.Report)
-	t.Logf("%s\n%s", r.CycloneDX, r.SPDX)
-	r = analyse(t, realImage(t, "alpine-310.tar.gz"), o)
-	t.Logf("%+v", r.Report)
-	r = analyse(t, realImage(t, "vuln-image.tar.gz"), o)
-	t.Logf("%+v", r.Report)
-}

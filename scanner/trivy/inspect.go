@@ -125,7 +125,9 @@ func disabled(options Options) []analyzer.Type {
 	off := append([]analyzer.Type{
 		analyzer.TypeExecutable, analyzer.TypeHistoryDockerfile, analyzer.TypeApkCommand, analyzer.TypeRpmArchive,
 	}, analyzer.TypeConfigFiles...)
-	off = append(off, analyzer.TypeLockfiles...)
+	if !options.LockFiles {
+		off = append(off, analyzer.TypeLockfiles...)
+	}
 	if options.NoSecrets {
 		off = append(off, analyzer.TypeSecret, analyzer.TypeImageConfigSecret)
 	}

@@ -27,6 +27,14 @@ const maxReasons = 50
 var sayings = map[string]func(details map[string]string) string{
 	// fanal/analyzer/analyzer.go, AnalyzeFile
 	"Analysis error": func(d map[string]string) string { return "a file could not be parsed: " + d["err"] },
+	// parallel/walk.go and utils/fsutils/fs.go, for analysers that see several files at once: Java, dpkg, Node.js …
+	"Walk error": func(d map[string]string) string {
+		return fmt.Sprintf("the file %s could not be parsed: %s", d["file_path"], d["err"])
+	},
+	// fanal/secret/scanner.go
+	"Failed to read content during streaming": func(d map[string]string) string {
+		return fmt.Sprintf("a file could not be searched for secrets: %s", d["err"])
+	},
 	// fanal/analyzer/pkg/dpkg/dpkg.go
 	"Parse error": func(d map[string]string) string {
 		return fmt.Sprintf("the file %s could not be parsed: %s", d["file_path"], d["err"])
@@ -55,6 +63,9 @@ var sayings = map[string]func(details map[string]string) string{
 	},
 	// detector/ospkg/detect.go
 	"Unsupported os": func(d map[string]string) string {
+		if d["family"] == "none" {
+			return "" // how Trivy calls it where it has recognised none; see distribution
+		}
 		return fmt.Sprintf("the scanner knows no advisories for the distribution %q", d["family"])
 	},
 	// detector/ospkg/version/version.go
@@ -155,7 +166,9 @@ func (l *listener) Handle(_ context.Context, record slog.Record) error {
 		details[a.Key] = a.Value.String()
 		return true
 	})
-	l.complaints.add(printable(say(details)))
+	if reason := say(details); reason != "" {
+		l.complaints.add(printable(reason))
+	}
 	return nil
 }
 

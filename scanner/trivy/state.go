@@ -68,7 +68,7 @@ func (f *finding) noPackages(os ftypes.OS) string {
 func (f *finding) unknownRelease() string {
 	for _, name := range releaseFiles {
 		if r, ok := f.seen.Releases[name]; ok && r.ID != "" {
-			return fmt.Sprintf("the scanner does not know the distribution %q that %s names", r.ID, name)
+			return fmt.Sprintf("the scanner does not recognise the distribution %q that %s names", r.ID, name)
 		}
 	}
 	return "its os-release file names no distribution"
