@@ -39,7 +39,7 @@ func (g *gathering) imageConfigs(ctx context.Context, s subject, shared *manifes
 		}
 	})
 	if err != nil {
-		return nil, reason("the configuration of "+s.image.Ref, s.repository.Registry, err)
+		return nil, g.reason("the configuration of "+s.image.Ref, s.repository, err)
 	}
 	return configs, ""
 }

@@ -63,7 +63,7 @@ func (g *gathering) image(ctx context.Context, image workload.Image) policies.Im
 	}
 	s, err := g.resolve(ctx, image)
 	if err != nil {
-		return policies.ImageFacts{Unknown: g.allUnknown(reason("the digest of "+image.Ref, image.Registry, err))}
+		return policies.ImageFacts{Unknown: g.allUnknown(g.reason("the digest of "+image.Ref, s.repository, err))}
 	}
 	facts := policies.ImageFacts{Resolved: s.digest}
 	shared := &manifests{digest: s.digest, known: s.resolved}

@@ -3,6 +3,7 @@ package evidence
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/portcullis-dev/portcullis/signer/registry"
 )
@@ -25,4 +26,19 @@ func reason(what string, host string, err error) string {
 		return fmt.Sprintf("%s (%s, %s): %v", what, fault.Kind, fault.Host, fault)
 	}
 	return fmt.Sprintf("%s: %v", what, err)
+}
+
+// closer says for how long a repository's host has asked to be left alone ([registry.Client] does).
+type closer interface {
+	Closed(repository registry.Repository) time.Duration
+}
+
+// reason is that of a fault of a registry. What is still under way because the registry wants everybody to wait is said to be.
+func (g *gathering) reason(what string, repository registry.Repository, err error) string {
+	if limiter, ok := g.options.Registry.(closer); ok && errors.Is(err, errOutOfTime) {
+		if left := limiter.Closed(repository); left > 0 {
+			err = &registry.Error{Kind: registry.RateLimited, Host: repository.Registry, What: "waiting until it may be asked again", RetryAfter: left}
+		}
+	}
+	return reason(what, repository.Registry, err)
 }

@@ -68,7 +68,7 @@ func (g *gathering) imageEvidence(ctx context.Context, s subject, shared *manife
 		found, err = g.verified(ctx, s, shared, func(v *verified) bool { return v.satisfied && v.scanned })
 	}
 	if err != nil {
-		why := reason("the signatures and attestations of "+s.image.Ref, s.repository.Registry, err)
+		why := g.reason("the signatures and attestations of "+s.image.Ref, s.repository, err)
 		facts.Unknown.Evidence, facts.Unknown.Scan = why, why
 		return
 	}
