@@ -29,10 +29,9 @@ type Explanation struct {
 
 // Explain judges everything that was loaded, as Run does, and says why.
 func (g *Gate) Explain(ctx context.Context, loaded source.Loaded, visit func(Explanation) error) error {
-	mapping := g.mapping(loaded.Documents)
-	all := index(loaded.Documents, mapping, g.namespace())
+	j := g.begin(ctx, loaded.Documents)
 	for i := range loaded.Documents {
-		explanation, err := g.explain(ctx, &loaded.Documents[i], mapping, facts{all, i, g.Cluster})
+		explanation, err := j.explain(ctx, i)
 		if err != nil {
 			return err
 		}
@@ -43,21 +42,23 @@ func (g *Gate) Explain(ctx context.Context, loaded source.Loaded, visit func(Exp
 	return nil
 }
 
-func (g *Gate) explain(ctx context.Context, document *source.Document, mapping resources, known facts) (Explanation, error) {
-	result, patched := g.judge(ctx, document, mapping, known)
+func (j *judging) explain(ctx context.Context, i int) (Explanation, error) {
+	document := &j.documents[i]
+	result, patched := j.judge(ctx, i)
 	explanation := Explanation{
 		Result: result, Original: document.JSON, Locate: document.Locate,
 		Value: func(path string) string { return valueAt(document.JSON, path) },
 	}
-	request, err := g.request(document, mapping)
+	request, err := j.request(document, j.mapping)
 	if err != nil {
 		return explanation, nil // the result holds the fault
 	}
 	if patched != nil {
 		request.Object = patched
 	}
-	gathered := known.Gather(ctx, g.Engine.Needs(&request, policies.PhaseValidate))
-	if explanation.Traces, err = g.Engine.Explain(ctx, &request, &gathered, g.Now()); err != nil {
+	engine := j.engine(document)
+	gathered := j.facts(i).Gather(ctx, engine.Needs(&request, policies.PhaseValidate))
+	if explanation.Traces, err = engine.Explain(ctx, &request, &gathered, j.Now()); err != nil {
 		return explanation, err
 	}
 	return explanation, explanation.fix(document)

@@ -104,6 +104,7 @@ type facts struct {
 	documents *known
 	judged    int // the number of the document that is judged: it is no fact about itself
 	cluster   Cluster
+	images    *imageFacts
 }
 
 // documentsOnly is why a read is partial without a context.
@@ -128,6 +129,7 @@ func (f facts) Gather(ctx context.Context, needs policies.Needs) policies.Facts 
 	if needs.Namespace != "" {
 		gathered.Namespace, gathered.NamespaceMissing = f.namespace(ctx, needs.Namespace)
 	}
+	gathered.Images = f.images.of(ctx, needs.Images)
 	return gathered
 }
 

@@ -44,6 +44,8 @@ type Gate struct {
 	FailOnWarn bool
 	// FailOnSkip makes files that were passed over and look like manifests problems.
 	FailOnSkip bool
+	// Images gathers what policies read of images; with nil those policies are undecided.
+	Images admission.Facts
 	// Baseline has the findings that are known, nil where none are.
 	Baseline *Baseline
 	// Version of portcullis, for reports.
@@ -52,6 +54,8 @@ type Gate struct {
 	Now func() time.Time
 	// Progress is told how many objects of how many are done; may be nil.
 	Progress func(done, total int)
+	// ImageProgress is told how many images of how many are looked at; may be nil.
+	ImageProgress func(done, total int)
 }
 
 // Run judges everything that was loaded and tells the handler, in the order of the
@@ -108,7 +112,7 @@ func (g *Gate) describe() Run {
 	bundle := g.Engine.Bundle()
 	run := Run{
 		Version: g.Version, Bundle: bundle.Revision(), Profile: orElse(g.Profile, "by namespace"),
-		Baseline: g.Baseline.String(), Started: g.Now(),
+		BundleName: bundle.Manifest.Name, BundleDigest: bundle.Digest, Baseline: g.Baseline.String(), Started: g.Now(),
 	}
 	if g.Cluster != nil {
 		run.Context = g.Cluster.String()
@@ -130,8 +134,7 @@ func (g *Gate) judgeAll(ctx context.Context, documents []source.Document) func(y
 	return func(yield func(Result) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		mapping := g.mapping(documents)
-		all := index(documents, mapping, g.namespace())
+		j := g.begin(ctx, documents)
 		workers := runtime.GOMAXPROCS(0)
 		// Each waiting slot is a document under way; the slots are in order.
 		slots := make(chan chan Result, workers)
@@ -145,7 +148,7 @@ func (g *Gate) judgeAll(ctx context.Context, documents []source.Document) func(y
 					return
 				}
 				go func() {
-					result, _ := g.judge(ctx, &documents[i], mapping, facts{all, i, g.Cluster})
+					result, _ := j.judge(ctx, i)
 					slot <- result
 				}()
 			}
@@ -176,17 +179,52 @@ func (g *Gate) mapping(documents []source.Document) resources {
 	return mapping
 }
 
+// judging is what all objects of a run are judged with.
+type judging struct {
+	*Gate
+	documents []source.Document
+	mapping   resources
+	known     *known
+	images    *imageFacts
+	// engines judge objects, and images without manifest.
+	objects, onlyImages *policies.Engine
+}
+
+// begin prepares a run: it looks at all images that a policy reads, before the time that an
+// object has begins to run.
+func (g *Gate) begin(ctx context.Context, documents []source.Document) *judging {
+	j := &judging{Gate: g, documents: documents, mapping: g.mapping(documents), objects: g.Engine}
+	j.known = index(documents, j.mapping, g.namespace())
+	if slices.ContainsFunc(documents, func(d source.Document) bool { return d.Image != nil }) {
+		j.onlyImages = g.Engine.OnlyImages()
+	}
+	j.images = j.gatherImages(ctx)
+	return j
+}
+
+// engine is the one that judges a document.
+func (j *judging) engine(document *source.Document) *policies.Engine {
+	if document.Image != nil {
+		return j.onlyImages
+	}
+	return j.objects
+}
+
+// facts are those of a document.
+func (j *judging) facts(i int) facts { return facts{j.known, i, j.Cluster, j.images} }
+
 // judge judges one object as the cluster would: patched, then validated. patched is
 // the object after the patch rules, nil where they changed nothing.
-func (g *Gate) judge(ctx context.Context, document *source.Document, mapping resources, known facts) (result Result, patched []byte) {
+func (j *judging) judge(ctx context.Context, i int) (result Result, patched []byte) {
 	ctx, cancel := context.WithTimeout(ctx, objectTimeout)
 	defer cancel()
-	request, err := g.request(document, mapping)
+	document := &j.documents[i]
+	request, err := j.request(document, j.mapping)
 	if err != nil {
 		fault := policies.Fault{Kind: policies.FaultInput, Message: err.Error()}
-		return g.result(document, request, admission.Verdict{Faults: []policies.Fault{fault}}, nil), nil
+		return j.result(document, request, admission.Verdict{Faults: []policies.Fault{fault}}, nil), nil
 	}
-	reviewer := admission.NewReviewer(g.Engine, known, g.Now)
+	reviewer := admission.NewReviewer(j.engine(document), j.facts(i), j.Now)
 	mutated := reviewer.Mutate(ctx, request)
 	if mutated.Patched != nil {
 		request.Object = mutated.Patched
@@ -195,7 +233,22 @@ func (g *Gate) judge(ctx context.Context, document *source.Document, mapping res
 	verdict.Admitted = verdict.Admitted && mutated.Admitted
 	verdict.Faults = merge(verdict.Faults, mutated.Faults)
 	verdict.Undecided = merge(verdict.Undecided, mutated.Undecided)
-	return g.result(document, request, verdict, mutated.Patch), mutated.Patched
+	if document.Image != nil && verdict.Matched == 0 {
+		verdict.Undecided = append(verdict.Undecided, unjudged(verdict.Profile))
+		verdict.Admitted = false
+	}
+	result = j.result(document, request, verdict, mutated.Patch)
+	if document.Image != nil {
+		judged := *document.Image
+		judged.Digest = j.images.resolved(judged.Ref)
+		result.Image = &judged
+	}
+	return result, mutated.Patched
+}
+
+// unjudged is why an image that somebody asked about is not admitted though nothing objects.
+func unjudged(profile string) policies.Undecided {
+	return policies.Undecided{Reason: fmt.Sprintf("no policy of profile %s judges images by their evidence: choose another --profile or --bundle", profile)}
 }
 
 // merge adds the others that are not there yet.
@@ -230,13 +283,18 @@ func (g *Gate) request(document *source.Document, mapping resources) (admission.
 	return request, nil
 }
 
+// objectName is what a document is called in reports.
+func objectName(document *source.Document, namespace string) Object {
+	if document.Image != nil {
+		return Object{APIVersion: source.ImageVersion, Kind: "Image", Name: document.Image.Ref}
+	}
+	return Object{APIVersion: document.APIVersion, Kind: document.Kind, Namespace: namespace, Name: orElse(document.Name, document.GenerateName+"*")}
+}
+
 // result is a verdict with places in the user's files.
 func (g *Gate) result(document *source.Document, request admission.Request, verdict admission.Verdict, operations []byte) Result {
 	result := Result{
-		Object: Object{
-			APIVersion: document.APIVersion, Kind: document.Kind, Namespace: request.Namespace,
-			Name: orElse(document.Name, document.GenerateName+"*"),
-		},
+		Object:   objectName(document, request.Namespace),
 		Location: document.Locate(""),
 		Profile:  verdict.Profile, Matched: verdict.Matched, Faults: verdict.Faults, Patch: operations,
 	}

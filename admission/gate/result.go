@@ -22,12 +22,13 @@ type Handler interface {
 
 // Run says what is about to be done.
 type Run struct {
-	Version string // of portcullis
-	Bundle  string // name, serial and digest of the bundle that judges
-	Profile string
-	Context string // where cluster facts come from, "" for the documents of the run only
-	Rules   []Rule // the policies of the bundle, sorted by ID
-	Skipped []Skip // as in the Summary, for those who read the beginning only
+	Version                  string // of portcullis
+	Bundle                   string // name, serial and digest of the bundle that judges
+	BundleName, BundleDigest string // the same apart, the digest whole
+	Profile                  string
+	Context                  string // where cluster facts come from, "" for the documents of the run only
+	Rules                    []Rule // the policies of the bundle, sorted by ID
+	Skipped                  []Skip // as in the Summary, for those who read the beginning only
 	// Baseline names where the known findings come from, "" where none are known.
 	Baseline string
 	Started  time.Time

@@ -47,6 +47,7 @@ func replay(t testing.TB, handler gate.Handler, run gate.Run, events []event, su
 
 var testRun = gate.Run{
 	Version: "1.2.3", Bundle: "library@7 (sha256:0123456789ab)", Profile: "restricted", Context: "the directory live", Started: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+	BundleName: "library", BundleDigest: "sha256:0123456789abcdef",
 	Rules: []gate.Rule{
 		{ID: "pods/privileged", Title: "Privileged containers", Description: "Owns the node.\n", Severity: "critical", Remediation: "Remove privileged.",
 			Links: []string{"https://kubernetes.io/docs/"}, Controls: map[string][]string{"pss": {"baseline/privileged"}, "cis": {"5.2.2"}}},
@@ -132,8 +133,8 @@ func images() ([]event, gate.Summary) {
 	recorded.Enforcement = policies.EnforceAudit
 	results := []event{
 		gate.Result{
-			Object: gate.Object{APIVersion: "v1", Kind: "Image", Name: "ghcr.io/acme/app:1"}, Location: place, Outcome: gate.Denied, Profile: "restricted", Matched: 3,
-			Image: &source.Image{Argument: "ghcr.io/acme/app:1", Ref: "ghcr.io/acme/app:1"},
+			Object: gate.Object{APIVersion: source.ImageVersion, Kind: "Image", Name: "ghcr.io/acme/app:1"}, Location: place, Outcome: gate.Denied, Profile: "restricted", Matched: 3,
+			Image: &source.Image{Argument: "ghcr.io/acme/app:1", Ref: "ghcr.io/acme/app:1", Digest: digest},
 			Findings: []gate.Finding{
 				finding("images/vulnerabilities", "openssl 1.1.1k-1 has CVE-2022-0778 (high), fixed in 1.1.1k-1+deb11u2", openssl),
 				finding("images/vulnerabilities", "libssl1.1 1.1.1k-1 has CVE-2022-0778 (high)", about("CVE-2022-0778", "libssl1.1", "pkg:deb/debian/libssl1.1@1.1.1k-1?arch=amd64&distro=debian-11.2", "1.1.1k-1", "", "high", 81)),
@@ -141,7 +142,7 @@ func images() ([]event, gate.Summary) {
 				finding("images/signed", "no trusted authority signed ghcr.io/acme/app:1", map[string]any{"image": "ghcr.io/acme/app:1", "digest": digest}),
 			},
 		},
-		gate.Result{Object: gate.Object{APIVersion: "v1", Kind: "Image", Name: "oci:dist"}, Location: gate.Location{File: "oci:dist"}, Outcome: gate.Undecided,
+		gate.Result{Object: gate.Object{APIVersion: source.ImageVersion, Kind: "Image", Name: "oci:dist"}, Location: gate.Location{File: "oci:dist"}, Outcome: gate.Undecided,
 			Undecided: []gate.UndecidedPolicy{{Location: gate.Location{File: "oci:dist"}, Undecided: policies.Undecided{Policy: "images/scanned", Reason: "there is no scan; leave --offline out"}}}},
 	}
 	return results, gate.Summary{

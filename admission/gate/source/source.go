@@ -52,6 +52,8 @@ func (l Location) String() string {
 // Document is one object and where its fields stand in the user's files.
 type Document struct {
 	manifest.Document
+	// Image is the image that the document stands for, nil for what somebody wrote.
+	Image  *Image
 	locate func(path string) Location
 }
 

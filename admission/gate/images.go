@@ -1,0 +1,153 @@
+package gate
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/policies"
+)
+
+const (
+	// imagesAtOnce are looked at in parallel: nearly all of the time goes into waiting for registries.
+	imagesAtOnce = 8
+	// imageTimeout is for all that is asked about one image, a scan with the pulling of it included.
+	imageTimeout = 15 * time.Minute
+)
+
+// imageFacts are what is known of the images of a run. Each is looked at once for what is
+// read of it, however many objects name it, so that a tag means one digest in one run.
+type imageFacts struct {
+	gatherer admission.Facts
+	known    map[imageKey]policies.ImageFacts
+}
+
+// imageKey is a reference and what is read of it: policies of one profile may read more than
+// those of another.
+type imageKey struct {
+	ref      string
+	sections policies.ImageSections
+}
+
+// imageJob is one image to be looked at.
+type imageJob struct {
+	key   imageKey
+	needs policies.ImageNeeds
+}
+
+// gatherImages looks at the images of all documents. Without a policy that reads evidence
+// there are none.
+func (j *judging) gatherImages(ctx context.Context) *imageFacts {
+	facts := &imageFacts{gatherer: j.Images, known: map[imageKey]policies.ImageFacts{}}
+	if j.Images == nil {
+		return facts
+	}
+	jobs := j.imageJobs()
+	found := make([]policies.ImageFacts, len(jobs))
+	places := make(chan struct{}, imagesAtOnce)
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	done := 0
+	for n := range jobs {
+		group.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			found[n] = facts.gather(ctx, jobs[n])
+			mu.Lock()
+			defer mu.Unlock()
+			if done++; j.ImageProgress != nil {
+				j.ImageProgress(done, len(jobs))
+			}
+		})
+	}
+	group.Wait()
+	for n, job := range jobs {
+		facts.known[job.key] = found[n]
+	}
+	return facts
+}
+
+// imageJobs are what the policies that match the documents can read of images, each once.
+func (j *judging) imageJobs() []imageJob {
+	var jobs []imageJob
+	seen := map[imageKey]bool{}
+	for i := range j.documents {
+		request, err := j.request(&j.documents[i], j.mapping)
+		if err != nil {
+			continue // judge reports it
+		}
+		for _, phase := range []policies.Phase{policies.PhaseMutate, policies.PhaseValidate} {
+			needs := j.engine(&j.documents[i]).Needs(&request, phase).Images
+			if !needs.Sections.Any() {
+				continue
+			}
+			for n, image := range needs.Images {
+				key := imageKey{image.Ref, needs.Sections}
+				if seen[key] {
+					continue
+				}
+				seen[key] = true
+				own := needs
+				own.Images = needs.Images[n : n+1]
+				jobs = append(jobs, imageJob{key, own})
+			}
+		}
+	}
+	return jobs
+}
+
+func (f *imageFacts) gather(ctx context.Context, job imageJob) policies.ImageFacts {
+	ctx, cancel := context.WithTimeout(ctx, imageTimeout)
+	defer cancel()
+	return f.gatherer.Gather(ctx, policies.Needs{Images: job.needs}).Images[job.key.ref]
+}
+
+// of gives what is known of some images. One that a patch rule has just named is looked at now.
+func (f *imageFacts) of(ctx context.Context, needs policies.ImageNeeds) map[string]policies.ImageFacts {
+	if f == nil || f.gatherer == nil || !needs.Sections.Any() {
+		return nil
+	}
+	images := map[string]policies.ImageFacts{}
+	missing := needs
+	missing.Images = nil
+	for _, image := range needs.Images {
+		if known, ok := f.known[imageKey{image.Ref, needs.Sections}]; ok {
+			images[image.Ref] = known
+		} else {
+			missing.Images = append(missing.Images, image)
+		}
+	}
+	if len(missing.Images) > 0 {
+		for ref, found := range f.gatherer.Gather(ctx, policies.Needs{Images: missing}).Images {
+			images[ref] = found
+		}
+	}
+	return images
+}
+
+// resolved is the digest that a reference stands for, "" where nobody found out.
+func (f *imageFacts) resolved(ref string) string {
+	for key, known := range f.known {
+		if key.ref == ref && known.Resolved != "" && known.Unknown.Resolved == "" {
+			return known.Resolved
+		}
+	}
+	return ""
+}
+
+// Unasked is what is known of images when nobody may be asked: nothing, for a reason that
+// people read. It implements [admission.Facts].
+type Unasked string
+
+// Gather implements admission.Facts.
+func (u Unasked) Gather(_ context.Context, needs policies.Needs) policies.Facts {
+	reason := string(u)
+	images := map[string]policies.ImageFacts{}
+	for _, image := range needs.Images.Images {
+		images[image.Ref] = policies.ImageFacts{Unknown: policies.ImageUnknown{
+			Resolved: reason, Configs: reason, Evidence: reason, Scan: reason, Replacement: reason,
+		}}
+	}
+	return policies.Facts{Images: images}
+}
