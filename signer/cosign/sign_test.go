@@ -3,6 +3,9 @@ package cosign_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -24,11 +27,11 @@ const vulnType = "https://cosign.sigstore.dev/attestation/vuln/v1"
 // newKey is a key with the authority that trusts it.
 func newKey(t testing.TB, name string) (*cosign.Key, signer.Authority) {
 	t.Helper()
-	private, _, err := cosign.GenerateKeyPair([]byte("secret"))
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := cosign.LoadPrivateKey(private, []byte("secret"))
+	key, err := cosign.NewKey(private)
 	if err != nil {
 		t.Fatal(err)
 	}
