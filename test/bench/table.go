@@ -63,6 +63,7 @@ func Table(ctx context.Context, size Size, progress io.Writer) ([]Row, error) {
 		{"throughput", throughputRows},
 		{"start and memory", programRows},
 		{"load", loadRows},
+		{"evidence", evidenceRows},
 	} {
 		fmt.Fprintf(progress, "measuring %s…\n", part.name)
 		measured, err := part.measure(ctx, size, dir)
