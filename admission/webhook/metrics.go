@@ -72,6 +72,9 @@ func NewMetrics() *Metrics {
 	return metrics
 }
 
+// Register adds what others count.
+func (m *Metrics) Register(collector prometheus.Collector) { m.registry.MustRegister(collector) }
+
 // Gauge adds a value that is asked for when metrics are read.
 func (m *Metrics) Gauge(name, help string, value func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))

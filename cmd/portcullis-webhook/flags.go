@@ -37,6 +37,7 @@ type flags struct {
 	kubeconfig                     string
 	noCluster                      bool
 	maxFactBytes                   int
+	images                         imageFlags
 	logLevel                       slog.Level
 	printConfig, name              string
 	service, url, caFile, ownSpace string
@@ -82,6 +83,8 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` for reading facts; by default that of the pod's service account")
 	set.BoolVar(&f.noCluster, "no-cluster", false, "read no facts; policies that need some deny")
 	set.IntVar(&f.maxFactBytes, "max-fact-bytes", informer.DefaultMaxBytes, "memory in `bytes` for the objects of each kind that policies read")
+
+	f.images.register(set)
 
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 
@@ -179,6 +182,9 @@ func (f *flags) check() error {
 		return usagef("--certificate-dir is for a certificate of the webhook's own: leave it out with --tls-cert")
 	case f.noCluster && f.kubeconfig != "":
 		return usagef("--no-cluster and --kubeconfig contradict each other: leave one out")
+	}
+	if err := f.images.check(f.noCluster); err != nil {
+		return err
 	}
 	for name, address := range map[string]string{"--listen": f.listen, "--probes": f.probes} {
 		if _, _, err := net.SplitHostPort(address); err != nil {

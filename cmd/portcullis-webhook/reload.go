@@ -20,14 +20,16 @@ type bundleWatch struct {
 	flags    *flags
 	reviewer *admission.Reviewer
 	watched  []policies.Read // what the informers follow
-	logger   *slog.Logger
+	// accepts says why this process cannot judge by a bundle.
+	accepts func(*policies.Bundle) error
+	logger  *slog.Logger
 	// seen is the digest of what was looked at last, good or bad.
 	seen string
 }
 
-func newBundleWatch(f *flags, reviewer *admission.Reviewer, logger *slog.Logger) *bundleWatch {
+func newBundleWatch(f *flags, reviewer *admission.Reviewer, accepts func(*policies.Bundle) error, logger *slog.Logger) *bundleWatch {
 	bundle := reviewer.Engine().Bundle()
-	return &bundleWatch{flags: f, reviewer: reviewer, watched: reads(bundle), logger: logger, seen: bundle.Digest}
+	return &bundleWatch{flags: f, reviewer: reviewer, watched: reads(bundle), accepts: accepts, logger: logger, seen: bundle.Digest}
 }
 
 // run looks every interval until ctx ends.
@@ -68,6 +70,9 @@ func (w *bundleWatch) activate(files fs.FS) error {
 		return err
 	}
 	bundle, active := engine.Bundle(), w.reviewer.Engine().Bundle()
+	if err := w.accepts(bundle); err != nil {
+		return err
+	}
 	if bundle.Manifest.Name == active.Manifest.Name && bundle.Manifest.Serial < active.Manifest.Serial {
 		return fmt.Errorf("its serial is %d, that of the active one %d: a serial never decreases", bundle.Manifest.Serial, active.Manifest.Serial)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/informer"
+	"github.com/portcullis-dev/portcullis/policies"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -52,7 +53,7 @@ func TestAChangedBundleIsActivatedAndABadOneIsNot(t *testing.T) {
 	}
 	reviewer := admission.NewReviewer(engine, informer.None{Reason: "test"}, time.Now)
 	var log bytes.Buffer
-	watch := newBundleWatch(&flags{bundle: dir}, reviewer, slog.New(slog.NewJSONHandler(&log, nil)))
+	watch := newBundleWatch(&flags{bundle: dir}, reviewer, func(*policies.Bundle) error { return nil }, slog.New(slog.NewJSONHandler(&log, nil)))
 
 	for _, step := range []struct {
 		what  string
@@ -106,7 +107,7 @@ func TestABundleThatIsGoneForAMomentChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	reviewer := admission.NewReviewer(engine, informer.None{Reason: "test"}, time.Now)
-	watch := newBundleWatch(&flags{bundle: dir}, reviewer, slog.New(slog.DiscardHandler))
+	watch := newBundleWatch(&flags{bundle: dir}, reviewer, func(*policies.Bundle) error { return nil }, slog.New(slog.DiscardHandler))
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}

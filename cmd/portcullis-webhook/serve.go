@@ -51,6 +51,10 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	images, err := f.images.open(cluster)
+	if err != nil {
+		return err
+	}
 	serving, err := f.certificate(logger, &tasks)
 	if err != nil {
 		return err
@@ -66,8 +70,15 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if err := images.accepts(engine.Bundle()); err != nil {
+		return usageError{err}
+	}
 	metrics := webhook.NewMetrics()
-	facts, factsCheck, err := f.facts(cluster, engine.Bundle(), logger, metrics, &tasks)
+	ofCluster, factsCheck, err := f.facts(cluster, engine.Bundle(), logger, metrics, &tasks)
+	if err != nil {
+		return err
+	}
+	facts, err := images.facts(ofCluster, logger, metrics, &tasks)
 	if err != nil {
 		return err
 	}
@@ -76,7 +87,7 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	reviewer := admission.NewReviewer(engine, facts, time.Now)
 	reviewer.Pin(f.profile)
 	if f.bundle != "" && f.bundleInterval > 0 {
-		tasks = append(tasks, newBundleWatch(f, reviewer, logger).run)
+		tasks = append(tasks, newBundleWatch(f, reviewer, images.accepts, logger).run)
 	}
 	handler, err := webhook.NewHandler(webhook.Options{
 		Reviewer: reviewer,
@@ -100,7 +111,7 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 		Certificate: serving.GetCertificate,
 		Probes: webhook.NewProbes(metrics,
 			webhook.Check{Name: "certificate", Check: serving.Check},
-			factsCheck),
+			factsCheck, images.check()),
 		DrainDelay: f.drainDelay, DrainGrace: f.drainGrace,
 		Logger: logger,
 	}
@@ -111,7 +122,7 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 func (f *flags) facts(cluster *rest.Config, bundle *policies.Bundle, logger *slog.Logger, metrics *webhook.Metrics, tasks *background) (admission.Facts, webhook.Check, error) {
 	check := webhook.Check{Name: "facts", Check: func() error { return nil }}
 	if cluster == nil {
-		logger.Warn("reading no facts: policies that need some deny", "flag", "--no-cluster")
+		logger.Warn("reading no facts: policies that need some deny; images are read without pull secrets, no scan is asked for and no pod is known to replace another", "flag", "--no-cluster")
 		const reason = "the webhook runs with --no-cluster"
 		check.Notes = func() []string { return []string{reason + ": policies that read the cluster fault"} }
 		return informer.None{Reason: reason}, check, nil
