@@ -161,9 +161,10 @@ func (p *Pool) Ask(ctx context.Context, request Request) (Result, error) {
 	return result, err
 }
 
-// SelfTest asks a child whether it flags a known-bad image. Without it nothing that children report may be believed.
-func (p *Pool) SelfTest(ctx context.Context) error {
-	if _, err := p.Ask(ctx, Request{Kind: SelfTest}); err != nil {
+// SelfTest asks a child whether it flags a known-bad image, and whether it can use a database. Without it nothing that
+// children report may be believed.
+func (p *Pool) SelfTest(ctx context.Context, database Database) error {
+	if _, err := p.Ask(ctx, Request{Kind: SelfTest, Database: database.Directory, JavaDatabase: database.JavaDirectory}); err != nil {
 		return fmt.Errorf("testing the scanner on a known-bad image: %w", err)
 	}
 	return nil

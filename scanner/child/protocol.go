@@ -33,7 +33,8 @@ type Hello struct {
 const (
 	// Analyse asks for the report of one image.
 	Analyse = "analyse"
-	// SelfTest asks whether a known-bad image is flagged. The child makes the image and its database itself.
+	// SelfTest asks whether a known-bad image is flagged, which the child makes itself with advisories for it, and
+	// whether the database of the request can be used.
 	SelfTest = "selftest"
 )
 
