@@ -288,7 +288,7 @@ func TestExpressionsThatNameSomebodyAreTaken(t *testing.T) {
 
 func TestAnExpressionMayLeaveTheOwnerToTheRepositoryClaim(t *testing.T) {
 	trust := withIdentity(func(i *Identity) {
-		i.SubjectRegExp = `https://github\.com/[^/]+/workflows/\.github/workflows/build\.yaml@refs/tags/v.*`
+		i.SubjectRegExp = `https://github\.com/[^/]+/[^/]+/\.github/workflows/build\.yaml@refs/tags/v.*`
 		i.GitHubWorkflow = &GitHubWorkflow{Repository: "acme/app"}
 	})
 	if _, err := Compile(trust); err != nil {
@@ -474,6 +474,12 @@ func TestTheHashIsOfWhatIsSaid(t *testing.T) {
 		if got := hash(full(change)); got != base {
 			t.Errorf("%s changes the hash", name)
 		}
+	}
+	counted := func(of ...string) *Trust {
+		return full(func(t *Trust) { r := &t.Requirements[0]; r.AtLeast, r.AnyOf = &AtLeast{1, of}, nil })
+	}
+	if hash(counted("release", "ci")) != hash(counted("ci", "release")) {
+		t.Error("the order of N of M changes the hash")
 	}
 	seen := map[string]string{base: "the base"}
 	for name, change := range map[string]func(*Trust){

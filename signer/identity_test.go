@@ -73,6 +73,15 @@ func TestBypassUnanchoredIdentity(t *testing.T) {
 	}
 }
 
+func TestBypassUnanchoredAlternative(t *testing.T) {
+	authority := authorityOf(t, Identity{Issuer: "https://token.actions.githubusercontent.com", SubjectRegExp: `jane@acme\.com|ci@acme\.com`})
+	for subject, want := range map[string]bool{"jane@acme.com": true, "ci@acme.com": true, "jane@acme.com.evil.org": false, "evil-ci@acme.com": false} {
+		if got, _ := authority.Accepts(claimsOf(subject)); got != want {
+			t.Errorf("%s: got accepted %v, want %v", subject, got, want)
+		}
+	}
+}
+
 func TestAnyIdentityOfAnAuthorityWillDoAndAllAreExplained(t *testing.T) {
 	identity := func(subject string) Identity {
 		return Identity{Issuer: "https://token.actions.githubusercontent.com", Subject: subject}

@@ -21,14 +21,17 @@ type Trust struct {
 type Authority struct {
 	Name string `json:"name"`
 	// Images are patterns of the images it may sign, by path segment: "*" stands for one
-	// segment, or a part of one, and "**" for any number of whole segments. The registry is the first segment.
-	// "ghcr.io/acme/**" matches ghcr.io/acme/a/b and not ghcr.io/acme-evil/a. Required.
+	// segment, or a part of one, and "**" for any number of whole segments, none included.
+	// "ghcr.io/acme/**" matches ghcr.io/acme/a/b and not ghcr.io/acme-evil/a. The registry is the first
+	// segment, always written, as canonical references have it: "docker.io/library/*". In a
+	// registry "*" stands for one label of the host, or a part of one, left of the last two:
+	// "*.example.com/**". "**" alone is every image of every registry. Required.
 	Images []string `json:"images"`
 	// Keys are public keys.
 	Keys []Key `json:"keys,omitempty"`
 	// Identities are keyless identities.
 	Identities []Identity `json:"identities,omitempty"`
-	// Annotations must all be among those that a signature covers.
+	// Annotations must all be among those that a signature covers. Attestations have none.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// TransparencyLog demands an entry in a transparency log of the trusted root for
 	// signatures by key, too. For identities it is always demanded.
@@ -52,7 +55,7 @@ type Key struct {
 
 // Identity is a keyless identity: what a certificate of Fulcio must say. Issuer and
 // subject are both required, each either exact or as a regular expression (RE2), which
-// always has to match the whole text.
+// always has to match the whole text, and must spell out who it is.
 type Identity struct {
 	Issuer        string `json:"issuer,omitempty"`
 	IssuerRegExp  string `json:"issuerRegExp,omitempty"`
@@ -77,11 +80,14 @@ type GitHubWorkflow struct {
 type AttestationRequirement struct {
 	PredicateType string `json:"predicateType"`
 	// MaxAge is how old it may be by its trusted time, as Go writes durations: "720h"; "" for any age.
+	// What neither a transparency log nor a timestamp authority gives a time is too old: a
+	// signature by key has one only if it was made with either.
 	MaxAge string `json:"maxAge,omitempty"`
 }
 
 // Requirement says who must have signed some images: exactly one of AnyOf, AllOf and
-// AtLeast.
+// AtLeast. Where more than one authority has to, no two of those that are named may accept
+// the same signer.
 type Requirement struct {
 	Name string `json:"name"`
 	// Images are patterns as in [Authority].
