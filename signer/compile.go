@@ -45,7 +45,7 @@ func Compile(t *Trust) (*Configuration, error) {
 	if t == nil {
 		t = &Trust{}
 	}
-	c := compiler{trust: t, names: map[string]*CheckedAuthority{}, steps: overlapSteps}
+	c := compiler{trust: t, names: map[string]*CheckedAuthority{}, steps: overlapSteps, imageSteps: overlapSteps}
 	c.compileAuthorities()
 	c.compileRequirements()
 	c.scanners = c.checkNames("scanners", t.Scanners)
@@ -70,6 +70,7 @@ type compiler struct {
 	scanners     map[string]bool
 	vex          map[string]bool
 	steps        int // left for comparing expressions
+	imageSteps   int // left for comparing patterns
 	problems     []error
 }
 

@@ -173,13 +173,16 @@ func TestRefusals(t *testing.T) {
 		"annotations of an authority that attests": {requiring(func(t *Trust, _ *Requirement) {
 			t.Scanners, t.Authorities[2].Annotations = []string{"audit"}, map[string]string{"a": "b"}
 		}), `authorities[2] "audit": annotations: this authority is believed for its attestations`},
-		"an unknown scanner":                      {requiring(func(t *Trust, _ *Requirement) { t.Scanners = []string{"scanner"} }), `scanners[0]: there is no authority "scanner": correct the name, or add the authority`},
-		"a scanner that is listed twice":          {requiring(func(t *Trust, _ *Requirement) { t.Scanners = []string{"audit", "audit"} }), `scanners[1]: "audit" is listed twice`},
-		"an unknown author of VEX":                {requiring(func(t *Trust, _ *Requirement) { t.VEX = []string{"x"} }), `vex[0]: there is no authority "x"`},
-		"a requirement without name":              {requiring(func(_ *Trust, r *Requirement) { r.Name = "" }), "requirements[0]: it has no name: give it one"},
-		"two requirements with one name":          {requiring(func(t *Trust, r *Requirement) { t.Requirements = append(t.Requirements, *r) }), `requirements[1] "signed": the name is taken by another requirement`},
-		"a requirement without images":            {requiring(func(_ *Trust, r *Requirement) { r.Images = nil }), `requirements[0] "signed": it names no images`},
-		"a requirement with a bad pattern":        {requiring(func(_ *Trust, r *Requirement) { r.Images = []string{"nginx"} }), `requirements[0] "signed": images[0] "nginx": it names no registry`},
+		"an unknown scanner":               {requiring(func(t *Trust, _ *Requirement) { t.Scanners = []string{"scanner"} }), `scanners[0]: there is no authority "scanner": correct the name, or add the authority`},
+		"a scanner that is listed twice":   {requiring(func(t *Trust, _ *Requirement) { t.Scanners = []string{"audit", "audit"} }), `scanners[1]: "audit" is listed twice`},
+		"an unknown author of VEX":         {requiring(func(t *Trust, _ *Requirement) { t.VEX = []string{"x"} }), `vex[0]: there is no authority "x"`},
+		"a requirement without name":       {requiring(func(_ *Trust, r *Requirement) { r.Name = "" }), "requirements[0]: it has no name: give it one"},
+		"two requirements with one name":   {requiring(func(t *Trust, r *Requirement) { t.Requirements = append(t.Requirements, *r) }), `requirements[1] "signed": the name is taken by another requirement`},
+		"a requirement without images":     {requiring(func(_ *Trust, r *Requirement) { r.Images = nil }), `requirements[0] "signed": it names no images`},
+		"a requirement with a bad pattern": {requiring(func(_ *Trust, r *Requirement) { r.Images = []string{"nginx"} }), `requirements[0] "signed": images[0] "nginx": it names no registry`},
+		"a requirement of other images": {requiring(func(t *Trust, r *Requirement) {
+			t.Authorities[0].Images = []string{"ghcr.io/acme-evil/**", "docker.io/acme/*"}
+		}), `requirements[0] "signed": authority "release" may sign none of these images: correct the images of either`},
 		"a requirement of nobody":                 {requiring(func(_ *Trust, r *Requirement) { r.AnyOf = nil }), `requirements[0] "signed": it has 0 of anyOf, allOf and atLeast: write exactly one`},
 		"a requirement with two forms":            {requiring(func(_ *Trust, r *Requirement) { r.AllOf = []string{"ci"} }), "it has 2 of anyOf, allOf and atLeast: write exactly one"},
 		"a requirement with an empty list":        {requiring(func(_ *Trust, r *Requirement) { r.AnyOf = []string{} }), `requirements[0] "signed": anyOf: it names no authority: name some`},
@@ -352,6 +355,31 @@ func TestClaimsTellIdentitiesApart(t *testing.T) {
 	}
 }
 
+func TestPatternsThatMeet(t *testing.T) {
+	for pair, want := range map[[2]string]bool{
+		{"ghcr.io/acme/**", "ghcr.io/acme/app"}:      true,
+		{"ghcr.io/acme/**", "ghcr.io/**/app"}:        true,
+		{"ghcr.io/acme/*", "ghcr.io/acme/a/*"}:       false,
+		{"ghcr.io/acme/app-*", "ghcr.io/acme/*-b"}:   true,
+		{"ghcr.io/acme/a-*", "ghcr.io/acme/b-*"}:     false,
+		{"**", "localhost:5000/app"}:                 true,
+		{"*.example.com/**", "a.example.com/x"}:      true,
+		{"*.example.com/**", "a.b.example.com/x"}:    false,
+		{"*.example.com/**", "a.example.com:5000/x"}: false,
+		{"ghcr.io/**", "ghcr.io/*"}:                  true,
+		{"[::1]:5000/**", "[::1]:5000/a"}:            true,
+	} {
+		a, b := must(parsePattern(pair[0])), must(parsePattern(pair[1]))
+		for _, sides := range [][2]*pattern{{&a, &b}, {&b, &a}} {
+			steps := overlapSteps
+			got, known := intersect(sides[0].expression(), sides[1].expression(), &steps)
+			if !known || (got != "") != want {
+				t.Errorf("%s and %s: got %q, known %v, want them to meet: %v", sides[0].text, sides[1].text, got, known, want)
+			}
+		}
+	}
+}
+
 func TestNothingTrustsNobody(t *testing.T) {
 	compiled, err := Compile(nil)
 	if err != nil {
@@ -386,7 +414,7 @@ func TestRequirementsAreFlattened(t *testing.T) {
 			{Name: "any", Images: []string{"ghcr.io/acme/**"}, AnyOf: []string{"release", "ci"}},
 			{Name: "all", Images: []string{"**"}, AllOf: []string{"ci", "audit"}},
 			{Name: "two", Images: []string{"ghcr.io/acme/app"}, AtLeast: &AtLeast{2, []string{"release", "ci", "audit"}}},
-			{Name: "elsewhere", Images: []string{"docker.io/library/*"}, AnyOf: []string{"ci"}},
+			{Name: "elsewhere", Images: []string{"docker.io/library/*"}, AnyOf: []string{"audit"}},
 		}
 	})
 	configuration, err := Compile(trust)

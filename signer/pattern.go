@@ -185,6 +185,35 @@ func (p *pattern) matches(image []string) bool {
 	return len(image) > 1 && matchHost(p.registry, image[0]) && matchSegments(p.segments, image[1:])
 }
 
+// expression is the pattern as an anchored regular expression, for comparing patterns.
+func (p *pattern) expression() string {
+	if p.registry == anyImage {
+		return "^.+$"
+	}
+	var text strings.Builder
+	text.WriteString("^")
+	for i, label := range strings.Split(p.registry, ".") {
+		if i > 0 {
+			text.WriteString(`\.`)
+		}
+		text.WriteString(globExpression(label, "[^/.:]*"))
+	}
+	for _, segment := range p.segments {
+		if segment == "**" {
+			text.WriteString("(?:/[^/]+)*")
+		} else {
+			text.WriteString("/" + globExpression(segment, "[^/]*"))
+		}
+	}
+	text.WriteString("$")
+	return text.String()
+}
+
+// globExpression writes any for each wildcard.
+func globExpression(text, any string) string {
+	return strings.ReplaceAll(regexp.QuoteMeta(text), `\*`, any)
+}
+
 // matchHost compares label by label, so that a wildcard never reaches over a dot.
 func matchHost(pattern, host string) bool {
 	if !strings.Contains(pattern, "*") {

@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -45,6 +46,9 @@ func TestPatterns(t *testing.T) {
 		for image, want := range images {
 			if got := matchImage(p, image); got != want {
 				t.Errorf("%s and %s: got %v, want %v", text, image, got, want)
+			}
+			if got := regexp.MustCompile(p.expression()).MatchString(image); got != want {
+				t.Errorf("%s as an expression and %s: got %v, want %v", text, image, got, want)
 			}
 		}
 	}

@@ -17,7 +17,35 @@ func (c *compiler) compileRequirements() {
 		names[requirement.Name] = true
 		images := c.compileImages(place, requirement.Images)
 		c.requirements = append(c.requirements, checkedRequirement{images: images, required: c.flatten(place, requirement)})
+		c.checkReach(place, images, c.requirements[i].required.Authorities)
 	}
+}
+
+// checkReach refuses authorities that may sign none of the images of a requirement, which could
+// never be met by them.
+func (c *compiler) checkReach(place string, images []pattern, authorities []RequiredAuthority) {
+	for _, required := range authorities {
+		authority := c.names[required.Name]
+		if authority == nil || len(images) == 0 || len(authority.images) == 0 {
+			continue
+		}
+		if !c.anyMeet(images, authority.images) {
+			c.problem(place, "authority %q may sign none of these images: correct the images of either", shorten(required.Name))
+		}
+	}
+}
+
+// anyMeet says whether there is an image of both. It says so, too, of what would take too long to
+// compare: nothing is trusted for it.
+func (c *compiler) anyMeet(a, b []pattern) bool {
+	for i := range a {
+		for j := range b {
+			if text, known := intersect(a[i].expression(), b[j].expression(), &c.imageSteps); text != "" || !known {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // flatten makes of anyOf, allOf and atLeast what they all are: so many of these.
