@@ -77,9 +77,8 @@ var sayings = map[string]func(details map[string]string) string{
 		return fmt.Sprintf("it is Alpine %s with packages of the repository of %s", d["os"], d["repository"])
 	},
 	// detector/ospkg/*, at the debug level
-	"Installed package version error":                      installedVersion,
-	"Failed to parse the installed package version":        installedVersion,
-	"Failed to parse the installed source package version": installedVersion,
+	"Installed package version error":               installedVersion,
+	"Failed to parse the installed package version": installedVersion,
 	// detector/library
 	"Version matching error": func(d map[string]string) string {
 		return "a version could not be compared with an advisory: " + d["err"]
