@@ -74,13 +74,17 @@ func parseBundle(content []byte) (*bundle.Bundle, error) {
 	return parsed, nil
 }
 
-// prove fills in how the bundle is verified: by its certificate if it has one, by keys otherwise.
+// prove fills in how the bundle is verified: by its certificate, or by keys if it names one.
 func (c *claim) prove(parsed *bundle.Bundle, about artifact) {
-	if content, err := parsed.VerificationContent(); err == nil && content.Certificate() == nil {
+	content, err := parsed.VerificationContent()
+	if err == nil && content.Certificate() == nil {
 		c.byKey = func(material root.TrustedMaterial, key signer.PublicKey, log bool) (proof, error) {
 			return proveBundleByKey(parsed, about, material, key, log)
 		}
 		return
+	}
+	if err == nil {
+		c.leaf = content.Certificate()
 	}
 	c.byCertificate = func(material root.TrustedMaterial) (proof, error) {
 		return proveBundleByCertificate(parsed, about, material)

@@ -20,6 +20,8 @@ type claim struct {
 	annotations []signer.Annotation
 	// statement is that of an attestation.
 	statement statement
+	// leaf is the certificate that comes with it, nil where none does. It is unverified.
+	leaf *x509.Certificate
 	// byCertificate verifies it against the certificate that comes with it; nil where none does.
 	byCertificate func(material root.TrustedMaterial) (proof, error)
 	// byKey verifies it with a key, and demands an entry in a transparency log where log is

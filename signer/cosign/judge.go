@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/portcullis-dev/portcullis/signer"
+	"github.com/portcullis-dev/portcullis/signer/registry"
 	"github.com/sigstore/sigstore-go/pkg/root"
 )
 
@@ -92,7 +93,7 @@ func (j *judge) weigh(c *claim) (signers []signer.Signer, reason string, err err
 		}
 	}
 	if len(signers) == 0 && len(reasons) == 0 {
-		reasons = append(reasons, fmt.Sprintf("no authority for %s signs in this way", j.target.Repository))
+		reasons = append(reasons, fmt.Sprintf("%s signs in this way", j.nobody()))
 	}
 	slices.SortStableFunc(signers, func(a, b signer.Signer) int {
 		return j.rank(a.Authority) - j.rank(b.Authority)
@@ -105,6 +106,14 @@ func (j *judge) rank(name string) int {
 	return slices.IndexFunc(j.authorities, func(a *signer.CheckedAuthority) bool { return a.Name == name })
 }
 
+// nobody is how refusals begin.
+func (j *judge) nobody() string {
+	if j.target.Repository == (registry.Repository{}) {
+		return "no authority"
+	}
+	return "no authority for " + j.target.Repository.String()
+}
+
 // weighCertificate verifies once against the certificate and asks each authority about it.
 func (j *judge) weighCertificate(c *claim) (signers []signer.Signer, reason string, err error) {
 	if c.byCertificate == nil {
@@ -115,7 +124,7 @@ func (j *judge) weighCertificate(c *claim) (signers []signer.Signer, reason stri
 		if c.byKey != nil { // a key may still fit
 			return nil, "", nil
 		}
-		return nil, fmt.Sprintf("signed by certificate, and no authority for %s has identities", j.target.Repository), nil
+		return nil, fmt.Sprintf("signed by certificate, and %s has identities", j.nobody()), nil
 	}
 	if j.material == nil {
 		return nil, "", &undecidedError{fmt.Sprintf("verifying what certificates have signed of %s: there is no trusted root: configure a trusted_root.json", j.target)}
@@ -140,8 +149,8 @@ func (j *judge) weighCertificate(c *claim) (signers []signer.Signer, reason stri
 	if len(signers) > 0 {
 		return signers, "", nil
 	}
-	return nil, fmt.Sprintf("signed by %s (issuer %s), which no authority for %s accepts: %s",
-		abbreviate(found.claims.Subject), abbreviate(found.claims.Issuer), j.target.Repository, strings.Join(refusals, "; ")), nil
+	return nil, fmt.Sprintf("signed by %s (issuer %s), which %s accepts: %s",
+		abbreviate(found.claims.Subject), abbreviate(found.claims.Issuer), j.nobody(), strings.Join(refusals, "; ")), nil
 }
 
 // weighKeys tries the keys of all authorities.
@@ -184,9 +193,9 @@ func (j *judge) weighKeys(c *claim) (signers []signer.Signer, reason string, err
 	case keys == 0 && c.byCertificate != nil:
 		return nil, "", nil
 	case keys == 0:
-		return nil, fmt.Sprintf("signed by a key, and no authority for %s has keys", j.target.Repository), nil
+		return nil, fmt.Sprintf("signed by a key, and %s has keys", j.nobody()), nil
 	default:
-		return nil, fmt.Sprintf("signed by none of the %d keys that authorities for %s have", keys, j.target.Repository), nil
+		return nil, fmt.Sprintf("signed by none of the %d keys that there are: %s has the right one", keys, j.nobody()), nil
 	}
 }
 

@@ -135,6 +135,7 @@ func parseCertificate(text []byte) (*x509.Certificate, error) {
 func (l *legacy) prove(c *claim) {
 	c.byKey = l.proveByKey
 	if l.leaf != nil {
+		c.leaf = l.leaf
 		c.byCertificate = l.proveByCertificate
 	}
 }

@@ -69,6 +69,17 @@ func withdraw(evidence *signer.Evidence, authority, reason string) {
 	}
 }
 
+// Platforms are the digests of the manifests of an index that an authority which wants all platforms
+// signed looks for, besides the index itself. An image has none.
+func (v *Verifier) Platforms(ctx context.Context, source Source, target Target) ([]string, error) {
+	children, err := newCollector(source, target, v.limits).children(ctx)
+	digests := make([]string, len(children))
+	for i, child := range children {
+		digests[i] = child.Digest
+	}
+	return digests, err
+}
+
 // children are the manifests of an index and of the indexes in it, and these themselves, without
 // the build attestations that BuildKit lists as images of no platform
 // (https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md), which no

@@ -26,6 +26,8 @@ type statement struct {
 	predicateType string
 	// predicate is raw JSON, "{}" where there is none.
 	predicate json.RawMessage
+	// raw is all of it.
+	raw json.RawMessage
 	// digest is that of the whole statement.
 	digest string
 }
@@ -47,7 +49,7 @@ func parseStatement(payload []byte) (statement, error) {
 		return statement{}, errors.New("its payload is no in-toto statement: _type must be https://in-toto.io/Statement/v1 or v0.1")
 	}
 	sum := sha256.Sum256(payload)
-	s := statement{predicate: fields["predicate"], digest: "sha256:" + hex.EncodeToString(sum[:])}
+	s := statement{predicate: fields["predicate"], raw: payload, digest: "sha256:" + hex.EncodeToString(sum[:])}
 	if err := json.Unmarshal(fields["predicateType"], &s.predicateType); err != nil || s.predicateType == "" {
 		return statement{}, errors.New("its statement has no predicateType")
 	}
