@@ -213,6 +213,14 @@ func (c *Client) WithCredentials(credentials Credentials) *Client {
 	return &Client{core: c.core, session: newSession(c.core, c.session.realms, credentials)}
 }
 
+// CloseIdleConnections closes connections that are not in use, of all clients that share them.
+func (c *Client) CloseIdleConnections() {
+	c.transports.shared.CloseIdleConnections()
+	for _, own := range c.transports.own {
+		own.CloseIdleConnections()
+	}
+}
+
 // place is where a repository is read or written: at its registry or at a mirror.
 type place struct {
 	// host is canonical, "docker.io" for Docker Hub; path is the repository's there.

@@ -42,6 +42,7 @@ func newClient(t testing.TB, options registry.Options) *registry.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(client.CloseIdleConnections)
 	return client
 }
 
