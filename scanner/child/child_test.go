@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 
 // behave does what the request's name says.
 func behave(_ context.Context, request Request) (Result, error) {
+	if request.Kind == SelfTest && slices.Contains(os.Args, "blind") {
+		return Result{}, errors.New("the canary was not found")
+	}
 	verb, argument, _ := strings.Cut(request.Name, " ")
 	say := func(words ...string) (Result, error) {
 		return Result{Report: scanner.Report{State: scanner.StateComplete, Reasons: words}}, nil

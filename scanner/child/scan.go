@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/portcullis-dev/portcullis/scanner"
@@ -58,11 +59,33 @@ const maxPlatforms = 32
 type Scanner struct {
 	Pool  *Pool
 	Store *Store
+
+	mu sync.Mutex
+	// tested is the database with which the children flagged a known-bad image.
+	tested Database
+}
+
+// Test has a child flag a known-bad image, once for each version of the database. Before it has, nothing is scanned:
+// [Scanner.Scan] calls it.
+func (s *Scanner) Test(ctx context.Context, database Database) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tested == database && database != (Database{}) {
+		return nil
+	}
+	if err := s.Pool.SelfTest(ctx, database); err != nil {
+		return err
+	}
+	s.tested = database
+	return nil
 }
 
 // Scan scans one image or index. An error says that the image could not be fetched, or that nobody waits any longer; trying
 // again may help. What the image is at fault for, and a child that died of it, are in the report.
 func (s *Scanner) Scan(ctx context.Context, job Job) (Scan, error) {
+	if err := s.Test(ctx, job.Database); err != nil {
+		return Scan{}, err
+	}
 	started := s.now()
 	m, err := job.Source.Manifest(ctx, job.Repository, job.Digest)
 	if err != nil {

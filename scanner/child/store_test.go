@@ -344,6 +344,19 @@ func (r renamed) OpenBlob(ctx context.Context, _ registry.Repository, digest str
 	return r.Source.OpenBlob(ctx, r.repository, digest, most)
 }
 
+// A scanner that finds nothing must never start.
+func TestNothingIsScannedBeforeAKnownBadImageWasFlagged(t *testing.T) {
+	shop := newShop(t)
+	digest := shop.push(t, randomImage(t, 1))
+	s := newScanner(t, func(o *Options) { o.Command = append(o.Command, "blind") })
+	for range 2 {
+		scan, err := s.Scan(t.Context(), Job{Source: shop.client, Repository: shop.repository, Digest: digest, Database: Database{Directory: "/db"}})
+		if err == nil || !strings.Contains(err.Error(), "the canary was not found") {
+			t.Errorf("got %+v, %v, want that the canary was not found", scan, err)
+		}
+	}
+}
+
 func TestARegistryThatIsDownIsNoReport(t *testing.T) {
 	shop := newShop(t)
 	digest := shop.push(t, randomImage(t, 1))

@@ -134,8 +134,9 @@ func (k *Keeper) Update(ctx context.Context) (changed bool, err error) {
 
 // Lease is a version in use. It stays until it is released.
 type Lease struct {
-	// Directory holds trivy.db and metadata.json, JavaDirectory trivy-java.db and its metadata.json, "" for none.
-	Directory, JavaDirectory string
+	// Vulnerabilities is the folder with trivy.db and metadata.json, Java that with trivy-java.db and its
+	// metadata.json, "" for none.
+	Vulnerabilities, Java string
 	// Digest is that of the artifact, or of the file where it came from a folder.
 	Digest string
 	URI    string
@@ -162,10 +163,10 @@ func (k *Keeper) Acquire() (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	lease := &Lease{Directory: version.folder, Digest: version.Digest, URI: version.URI, UpdatedAt: version.UpdatedAt, release: []func(){release}}
+	lease := &Lease{Vulnerabilities: version.folder, Digest: version.Digest, URI: version.URI, UpdatedAt: version.UpdatedAt, release: []func(){release}}
 	if k.java != nil {
 		if version, release, err := k.java.acquire(); err == nil {
-			lease.JavaDirectory = version.folder
+			lease.Java = version.folder
 			lease.release = append(lease.release, release)
 		}
 	}

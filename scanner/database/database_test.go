@@ -149,7 +149,7 @@ func (m *mirror) keeper(t *testing.T, change ...func(*Options)) *Keeper {
 // nameOf reads the name in the database that a lease gives.
 func nameOf(t *testing.T, l *Lease) string {
 	t.Helper()
-	db, err := bbolt.Open(filepath.Join(l.Directory, "trivy.db"), 0o600, &bbolt.Options{ReadOnly: true})
+	db, err := bbolt.Open(filepath.Join(l.Vulnerabilities, "trivy.db"), 0o600, &bbolt.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestAMirrorIsFollowedAndScansUnderWayKeepTheirVersion(t *testing.T) {
 		t.Errorf("the scan under way has %s now, want monday", name)
 	}
 	scanning.Release()
-	if _, err := os.Stat(scanning.Directory); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(scanning.Vulnerabilities); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the old version is still there after its last scan: %v", err)
 	}
 }
@@ -392,8 +392,8 @@ func TestTheJavaDatabaseIsKeptBesideTheOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if filepath.Base(l.JavaDirectory) != "java-db" {
-		t.Errorf("the Java database is in %q, want a folder called java-db, as Trivy expects", l.JavaDirectory)
+	if filepath.Base(l.Java) != "java-db" {
+		t.Errorf("the Java database is in %q, want a folder called java-db, as Trivy expects", l.Java)
 	}
 	l.Release()
 	// An update of one must not remove the other, whose name begins alike.
@@ -401,11 +401,11 @@ func TestTheJavaDatabaseIsKeptBesideTheOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	update(t, k, true)
-	if l, err = k.Acquire(); err != nil || l.JavaDirectory == "" {
+	if l, err = k.Acquire(); err != nil || l.Java == "" {
 		t.Fatalf("after an update: %+v, %v, want a Java database", l, err)
 	}
 	defer l.Release()
-	if _, err := os.Stat(filepath.Join(l.JavaDirectory, "trivy-java.db")); err != nil {
+	if _, err := os.Stat(filepath.Join(l.Java, "trivy-java.db")); err != nil {
 		t.Error(err)
 	}
 }
