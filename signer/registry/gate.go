@@ -53,6 +53,9 @@ func (g *gate) left(host string) time.Duration {
 func (g *gate) close(host string, d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if len(g.until) >= maxEntries {
+		clear(g.until)
+	}
 	if until := g.now().Add(d); until.After(g.until[host]) {
 		g.until[host] = until
 	}

@@ -47,6 +47,15 @@ func openImage(ctx context.Context, from source, repository Repository, digest s
 		fault.hint = "choose one of them"
 		return nil, fault
 	}
+	var lists manifestFields
+	if err := json.Unmarshal(manifest.Raw, &lists); err != nil {
+		return nil, invalid(repository, what, err)
+	}
+	if err := countElements(lists.Layers, limits.layers); err != nil {
+		fault := invalid(repository, what, fmt.Errorf("its layers: %w", err))
+		fault.Kind, fault.hint = listKind(err), "build it with fewer layers"
+		return nil, fault
+	}
 	parsed, err := v1.ParseManifest(bytes.NewReader(manifest.Raw))
 	if err != nil {
 		return nil, invalid(repository, what, err)
@@ -79,9 +88,6 @@ func openImage(ctx context.Context, from source, repository Repository, digest s
 
 // check looks at what the manifest says, which is what the layers are then held to.
 func (l imageLimits) check(m *v1.Manifest) *Error {
-	if len(m.Layers) > l.layers {
-		return &Error{Kind: TooMany, Err: fmt.Errorf("it has %d layers, and the limit is %d", len(m.Layers), l.layers), hint: "build it with fewer layers"}
-	}
 	var sum int64
 	for n, layer := range m.Layers {
 		if !layer.MediaType.IsDistributable() || len(layer.URLs) > 0 {

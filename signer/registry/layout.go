@@ -96,6 +96,8 @@ func (l *Layout) wrong(what string, err error) error {
 		fault.Kind, fault.hint = Mismatch, "do not use it: its content was changed"
 	case errors.As(err, &large):
 		fault.Kind, fault.hint = TooLarge, ""
+	case errors.Is(err, errElements):
+		fault.Kind, fault.hint = TooMany, ""
 	}
 	return fault
 }

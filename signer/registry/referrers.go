@@ -124,7 +124,7 @@ func (c *Client) referrersPage(ctx context.Context, r *request) (list []Descript
 		}
 		next = nextLink(response.Header.Values("Link"))
 		if list, err = parseIndex(raw); err != nil {
-			return r.fault(Malformed, err)
+			return r.fault(listKind(err), err)
 		}
 		return nil
 	})
@@ -204,9 +204,17 @@ func (c *Client) fallback(ctx context.Context, at place, what, digest string) ([
 	}
 	list, err := parseIndex(raw)
 	if err != nil {
-		return nil, &Error{Kind: Malformed, Host: at.host, What: what, Err: err}
+		return nil, &Error{Kind: listKind(err), Host: at.host, What: what, Err: err}
 	}
 	return list, nil
+}
+
+// listKind tells a list that is too long from one that is none.
+func listKind(err error) Kind {
+	if errors.Is(err, errElements) {
+		return TooMany
+	}
+	return Malformed
 }
 
 // unique leaves out what is listed twice and refuses more than the limit.

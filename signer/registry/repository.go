@@ -65,10 +65,10 @@ type manifestFields struct {
 	Config        *struct {
 		MediaType string `json:"mediaType"`
 	} `json:"config"`
-	Manifests json.RawMessage   `json:"manifests"`
-	Layers    json.RawMessage   `json:"layers"`
-	Subject   *subject          `json:"subject"`
-	Notes     map[string]string `json:"annotations"`
+	Manifests   json.RawMessage `json:"manifests"`
+	Layers      json.RawMessage `json:"layers"`
+	Subject     *subject        `json:"subject"`
+	Annotations annotations     `json:"annotations"`
 }
 
 type subject struct {
@@ -103,35 +103,43 @@ func newManifest(digest string, raw []byte) (Manifest, error) {
 	}
 	return Manifest{Raw: raw, Descriptor: Descriptor{
 		MediaType: fields.MediaType, ArtifactType: fields.ArtifactType, Digest: digest,
-		Size: int64(len(raw)), Annotations: fields.Notes,
+		Size: int64(len(raw)), Annotations: fields.Annotations,
 	}}, nil
 }
 
 // parseIndex reads the descriptors of an index.
 func parseIndex(raw []byte) ([]Descriptor, error) {
 	var index struct {
-		Manifests []descriptorFields `json:"manifests"`
+		Manifests json.RawMessage `json:"manifests"`
 	}
 	if err := json.Unmarshal(raw, &index); err != nil {
 		return nil, fmt.Errorf("the index is not JSON: %w", err)
 	}
-	all := make([]Descriptor, 0, len(index.Manifests))
-	for i, d := range index.Manifests {
+	if len(index.Manifests) == 0 {
+		return nil, nil
+	}
+	var all []Descriptor
+	err := elements(index.Manifests, maxElements, func(decoder *json.Decoder) error {
+		var d descriptorFields
+		if err := decoder.Decode(&d); err != nil {
+			return fmt.Errorf("manifests[%d] of the index: %w", len(all), err)
+		}
 		if err := checkDigest(d.Digest); err != nil {
-			return nil, fmt.Errorf("manifests[%d] of the index: %w", i, err)
+			return fmt.Errorf("manifests[%d] of the index: %w", len(all), err)
 		}
 		all = append(all, d.descriptor())
-	}
-	return all, nil
+		return nil
+	})
+	return all, err
 }
 
 type descriptorFields struct {
-	MediaType    string            `json:"mediaType"`
-	ArtifactType string            `json:"artifactType,omitempty"`
-	Digest       string            `json:"digest"`
-	Size         int64             `json:"size"`
-	Annotations  map[string]string `json:"annotations,omitempty"`
-	Platform     *v1.Platform      `json:"platform,omitempty"`
+	MediaType    string       `json:"mediaType"`
+	ArtifactType string       `json:"artifactType,omitempty"`
+	Digest       string       `json:"digest"`
+	Size         int64        `json:"size"`
+	Annotations  annotations  `json:"annotations,omitempty"`
+	Platform     *v1.Platform `json:"platform,omitempty"`
 }
 
 func (d descriptorFields) descriptor() Descriptor {

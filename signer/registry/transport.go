@@ -80,11 +80,8 @@ func newTransport(options Options, guard *guard, pool *x509.CertPool) *http.Tran
 			if err != nil || proxy == nil {
 				return nil, err
 			}
-			if err := guard.checkProxied(addressOf(request.URL)); err != nil {
-				return nil, err
-			}
 			guard.proxies.Store(addressOf(proxy), true)
-			return proxy, nil
+			return proxy, guard.checkProxied(addressOf(request.URL))
 		},
 		// Bytes are hashed as they came, and what a server compresses it could make explode.
 		DisableCompression:     true,
