@@ -8,18 +8,30 @@ ranks := {"critical": 4, "high": 3, "medium": 2, "low": 1}
 
 # worst are the vulnerabilities of a scan at or above a severity, worst first, without those that a
 # VEX statement or an ignore takes away. unknown is the severity that those without one are given, "none" to
-# leave them out.
-worst(scan, threshold, unknown) := ordered([vulnerability |
-	some vulnerability in scan.vulnerabilities
-	object.get(ranks, vulnerability.severity, object.get(ranks, unknown, 0)) >= ranks[threshold]
-	not exempt(vulnerability)
-], unknown)
+# leave them out. A scan can have tens of thousands: no function is called for each.
+worst(scan, threshold, unknown) := ordered(scan, array.concat(known, unrated)) if {
+	counting := {severity: key | some severity, rank in ranks; rank >= ranks[threshold]; key := 0 - rank}
+	excused := exempt(scan)
+	known := [[counting[vulnerability.severity], 0 - vulnerability.score, n] |
+		some n, vulnerability in scan.vulnerabilities
+		counting[vulnerability.severity]
+		not excused[n]
+	]
+	unrated := [[counting[unknown], 0 - vulnerability.score, n] |
+		counting[unknown]
+		some n, vulnerability in scan.vulnerabilities
+		severity := vulnerability.severity
+		not ranks[severity]
+		not excused[n]
+	]
+}
 
-# ordered sorts vulnerabilities, worst first.
-ordered(list, unknown) := [entry[5] | some entry in sort([[0 - rank, 0 - vulnerability.score, vulnerability.id, vulnerability.purl, vulnerability.path, vulnerability] |
-	some vulnerability in list
-	rank := object.get(ranks, vulnerability.severity, object.get(ranks, unknown, 0))
-])]
+# ordered are the vulnerabilities of a scan that some keys stand for, [0 - rank, 0 - score, place in the
+# list], worst first.
+ordered(scan, keys) := [scan.vulnerabilities[key[2]] | some key in sort(keys)]
+
+# at are the keys of the vulnerabilities at some places.
+at(scan, places) := [[0 - object.get(ranks, scan.vulnerabilities[n].severity, 0), 0 - scan.vulnerabilities[n].score, n] | some n in places]
 
 # mendable are those of some vulnerabilities that deny: those with a fix, and all where unfixed is deny.
 mendable(list, unfixed) := [vulnerability | some vulnerability in list; denies(vulnerability, unfixed)]
@@ -38,11 +50,10 @@ hopeless(list, unfixed) := [vulnerability |
 	vulnerability.fixed == ""
 ]
 
-# exempt: a believed VEX statement says that the image is not affected, or somebody decided to
-# live with it for a while that is not over. Which statements are believed the bundle's trust says.
-exempt(vulnerability) if vulnerability.vex.status in {"not_affected", "fixed"}
-
-exempt(vulnerability) if unexpired(vulnerability.ignore.expires)
+# exempt are the places of the vulnerabilities of which a believed VEX statement says that the image is not affected, or
+# with which somebody decided to live for a while that is not over. Which statements are believed the bundle's
+# trust says.
+exempt(scan) := {n | scan.vulnerabilities[n].vex.status in {"not_affected", "fixed"}} | {n | unexpired(scan.vulnerabilities[n].ignore.expires)}
 
 # unexpired: expires is the first day on which an ignore no longer counts.
 unexpired(expires) if {

@@ -20,29 +20,36 @@ test_the_worst_come_first if {
 }
 
 test_unknown_and_odd_severities_count_as_chosen if {
-	ids(vulnerabilities.worst(scan, "high", "critical")) == ["c", "odd", "u", "b", "a"]
+	ids(vulnerabilities.worst(scan, "high", "critical")) == ["c", "u", "odd", "b", "a"]
 	ids(vulnerabilities.worst(scan, "low", "none")) == ["c", "b", "a", "low"]
 }
 
+exempt(vulnerability) if 0 in vulnerabilities.exempt({"vulnerabilities": [vulnerability]})
+
 test_vex_takes_away_what_is_not_there if {
 	every status in ["not_affected", "fixed"] {
-		vulnerabilities.exempt({"vex": {"status": status}})
+		exempt({"vex": {"status": status}})
 	}
 	every status in ["affected", "under_investigation", "", "NOT_AFFECTED"] {
-		not vulnerabilities.exempt({"vex": {"status": status}})
+		not exempt({"vex": {"status": status}})
 	}
-	not vulnerabilities.exempt({})
+	not exempt({})
+}
+
+test_what_is_exempt_is_not_among_the_worst if {
+	excused := object.union(v("b", "high", 80, "4"), {"vex": {"status": "not_affected"}})
+	ids(vulnerabilities.worst({"vulnerabilities": [excused, v("u", "unknown", 0, "4"), object.union(v("w", "unknown", 0, "4"), {"vex": {"status": "fixed"}})]}, "low", "low")) == ["u"]
 }
 
 test_an_ignore_ends_on_its_day if {
-	vulnerabilities.exempt({"ignore": {"expires": "2026-01-02"}}) with input as today
-	not vulnerabilities.exempt({"ignore": {"expires": "2026-01-01"}}) with input as today
-	not vulnerabilities.exempt({"ignore": {"expires": "2025-12-31"}}) with input as today
+	exempt({"ignore": {"expires": "2026-01-02"}}) with input as today
+	not exempt({"ignore": {"expires": "2026-01-01"}}) with input as today
+	not exempt({"ignore": {"expires": "2025-12-31"}}) with input as today
 }
 
 test_an_ignore_without_a_date_is_none if {
 	every expires in ["", "never", "9999", "2026-1-2", "2026-01-02 "] {
-		not vulnerabilities.exempt({"ignore": {"expires": expires}}) with input as today
+		not exempt({"ignore": {"expires": expires}}) with input as today
 	}
 }
 
