@@ -2,7 +2,6 @@ package signer
 
 import (
 	"crypto"
-	"crypto/dsa" //nolint:staticcheck // a kind of key that is refused
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -69,10 +68,6 @@ func with(authority Authority, change func(*Authority)) *Trust {
 
 func withKey(text string) *Trust {
 	return with(release(), func(a *Authority) { a.Keys = []Key{{PEM: text}} })
-}
-
-func withImage(text string) *Trust {
-	return with(release(), func(a *Authority) { a.Images = []string{text} })
 }
 
 func withIdentity(change func(*Identity)) *Trust {
@@ -232,18 +227,21 @@ func twins(change func(*Identity), subject ...string) func(*Trust, *Requirement)
 	}
 }
 
+// dsaKey is a key of a kind that is refused (RFC 3279, section 2.3.2), in small numbers.
 func dsaKey() []byte {
-	var parameters dsa.Parameters
-	parameters.P, parameters.Q, parameters.G = big.NewInt(23), big.NewInt(11), big.NewInt(4)
+	type parameters struct{ P, Q, G *big.Int }
 	type algorithm struct {
 		Algorithm  asn1.ObjectIdentifier
-		Parameters struct{ P, Q, G *big.Int }
+		Parameters parameters
 	}
 	public := must(asn1.Marshal(big.NewInt(8)))
 	return must(asn1.Marshal(struct {
 		Algorithm algorithm
 		PublicKey asn1.BitString
-	}{algorithm{asn1.ObjectIdentifier{1, 2, 840, 10040, 4, 1}, struct{ P, Q, G *big.Int }{parameters.P, parameters.Q, parameters.G}}, asn1.BitString{Bytes: public, BitLength: len(public) * 8}}))
+	}{
+		algorithm{asn1.ObjectIdentifier{1, 2, 840, 10040, 4, 1}, parameters{big.NewInt(23), big.NewInt(11), big.NewInt(4)}},
+		asn1.BitString{Bytes: public, BitLength: len(public) * 8},
+	}))
 }
 
 func TestExpressionsThatTrustEverybodyAreRefused(t *testing.T) {

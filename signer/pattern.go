@@ -122,7 +122,7 @@ func checkRegistry(registry, repository string) error {
 		return fmt.Errorf("its registry is any: everybody can have a registry with such a path, so write the registry's host, or %q alone for every image there is", anyImage)
 	}
 	if hubNames[registry] {
-		return fmt.Errorf("Docker Hub is called docker.io in canonical references: write %q", canonicalHub(repository)) //nolint:staticcheck // a name
+		return fmt.Errorf("the registry is Docker Hub, docker.io in canonical references: write %q", canonicalHub(repository))
 	}
 	host, port := registry, ""
 	if colon := strings.LastIndexByte(registry, ':'); colon >= 0 && !strings.HasSuffix(registry, "]") {
