@@ -401,13 +401,6 @@ func TestARegistryThatForbidsToDeleteIsAFaultAndTheListIsMended(t *testing.T) {
 	}
 }
 
-func page(http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html")
-		_, _ = w.Write([]byte("<html>"))
-	})
-}
-
 // What registries without the API answer in place of 404.
 func TestQuirksOfRegistriesWithoutTheAPI(t *testing.T) {
 	for name, fault := range map[string]registrytest.Fault{
@@ -416,7 +409,7 @@ func TestQuirksOfRegistriesWithoutTheAPI(t *testing.T) {
 		"406":                  registrytest.Status(http.StatusNotAcceptable, ""),
 		"501":                  registrytest.Status(http.StatusNotImplemented, ""),
 		"a redirect to a page": registrytest.Redirect("https://example.com/"),
-		"a page for people":    page,
+		"a page for people":    registrytest.Content("text/html", []byte("<html>")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := start(t, registrytest.Fallback)

@@ -26,7 +26,7 @@ func TestSmallAnswersDoNotBecomeLarge(t *testing.T) {
 			server := start(t, registrytest.Fallback)
 			client := newClient(t, server.Options())
 			p := push(t, client, server.Repository("acme/app"))
-			server.Inject(registrytest.On("/manifests/", registrytest.Body([]byte(body))))
+			server.Inject(registrytest.On("/manifests/", registrytest.Content(manifestType, []byte(body))))
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			_, err := client.Referrers(t.Context(), p.repository, p.image.Digest)

@@ -1,7 +1,6 @@
 package registry_test
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,9 +87,7 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte(`{"manifests":[{"digest":"x"}]}`))
 	f.Add([]byte(`{"annotations":{"a":1}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		server.Inject(func(http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(raw) })
-		})
+		server.Inject(registrytest.Content(manifestType, raw))
 		server.Forget()
 		manifest, err := client.Resolve(t.Context(), server.Repository("acme/app"), "v1")
 		if err != nil {

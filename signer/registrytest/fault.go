@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -179,22 +178,27 @@ func Pages(next string) Fault {
 	})
 }
 
-// GzipBomb answers with about 1 MiB that a client which trusts the content coding unpacks to 256 MiB.
+// GzipBomb answers with 64 KiB that a client which trusts the content coding unpacks to 64 MiB.
 func GzipBomb(mediaType string) Fault {
-	bomb := sync.OnceValue(func() []byte {
-		var packed bytes.Buffer
-		writer, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
-		zeros := make([]byte, 1<<20)
-		for range 256 {
-			_, _ = writer.Write(zeros)
-		}
-		_ = writer.Close()
-		return packed.Bytes()
-	})
+	var packed bytes.Buffer
+	writer := gzip.NewWriter(&packed)
+	zeros := make([]byte, 1<<20)
+	for range 64 {
+		_, _ = writer.Write(zeros)
+	}
+	_ = writer.Close()
 	return answer(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", mediaType)
 		w.Header().Set("Content-Encoding", "gzip")
-		_, _ = w.Write(bomb())
+		_, _ = w.Write(packed.Bytes())
+	})
+}
+
+// Content answers with something of a media type, whatever was asked for.
+func Content(mediaType string, content []byte) Fault {
+	return answer(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", mediaType)
+		_, _ = w.Write(content)
 	})
 }
 
