@@ -114,9 +114,11 @@ func (d *database) knows(os ftypes.OS) bool {
 	case ftypes.Alpine:
 		source = bucket.NewAlpine(minor)
 	case ftypes.Amazon:
-		first, _, _ := strings.Cut(os.Name, " ") // "2 (Karoo)"
-		first, _, _ = strings.Cut(first, ".")
-		return d.any("amazon linux " + first)
+		first, _, _ := strings.Cut(major, " ") // "2 (Karoo)"
+		if first != "2" && first != "2022" && first != "2023" {
+			first = "1" // whose versions are years and months: "2018.03"
+		}
+		source = bucket.NewAmazon(first)
 	case ftypes.Azure:
 		source = bucket.NewAzureLinux(minor)
 	case ftypes.CBLMariner:

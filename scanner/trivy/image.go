@@ -73,8 +73,11 @@ func openImage(source v1.Image, options Options) (*image, error) {
 		return nil, unscannable("it is an image for Windows, which the scanner does not know")
 	}
 	// From the history Trivy guesses which layers belong to a base image, and searches those for no secrets. The
-	// history is the builder's word, and what is kept of a layer would depend on who used it first.
-	config.History = nil
+	// history is the builder's word, and what is kept of a layer would depend on who used it first. Without an entry
+	// that made no layer there is nothing to guess from; the commands stay, since they are searched, too.
+	for n := range config.History {
+		config.History[n].EmptyLayer = false
+	}
 
 	i := &image{Image: source, name: options.Name, digest: digest, manifest: manifest, raw: raw, config: config, budget: &budget{limits: options.Limits}}
 	if err := i.openLayers(source); err != nil {
@@ -144,7 +147,7 @@ func (i *image) RepoDigests() []string {
 	return []string{i.Name()}
 }
 
-// ConfigFile is the checked configuration without its history.
+// ConfigFile is the checked configuration.
 func (i *image) ConfigFile() (*v1.ConfigFile, error) { return i.config, nil }
 
 // Manifest is the checked manifest.

@@ -81,11 +81,18 @@ func TestWhatWasNotLookedAtIsNeverComplete(t *testing.T) {
 		"names that lead out of the image":          {layers: [][]trivytest.Entry{append(debian, trivytest.Text("opt/../../etc/passwd", ""))}, reasons: []string{"there are names that lead out of the image (opt/../../etc/passwd)"}},
 		"packages of a language without advisories": {layers: [][]trivytest.Entry{append(debian, trivytest.Text("usr/lib/python3/dist-packages/x-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: x\nVersion: 1.0\n"))}, reasons: []string{"the vulnerability database has no advisories for packages of pip"}},
 		"all is what an SBOM claims":                {layers: [][]trivytest.Entry{{trivytest.Text("opt/bitnami/x/.spdx-x.spdx", bitnami)}}, reasons: []string{"all that is known of its packages is what an SBOM in the image claims"}},
-		"Alpine with the repository of another":     {layers: [][]trivytest.Entry{append(trivytest.Alpine("3.18.4", trivytest.Package{Name: "zlib", Version: "1.2-r0"}), trivytest.Text("etc/apk/repositories", "https://dl-cdn.alpinelinux.org/alpine/v3.19/main\n"))}, reasons: []string{"it is Alpine 3.18 with packages of the repository of 3.19"}},
+		"Debian by the name of another":             {layers: [][]trivytest.Entry{replacing(debian, trivytest.Text("etc/os-release", "ID=wolfi\nVERSION_ID=20230201\n"))}, reasons: []string{"it calls itself wolfi, but has packages of dpkg"}},
+		"Alpine by the name of another": {layers: [][]trivytest.Entry{
+			{trivytest.Text("etc/os-release", "ID=wolfi\nVERSION_ID=20230201\n")},
+			without(trivytest.Alpine("3.18.4", trivytest.Package{Name: "zlib", Version: "1.2-r0"}), "etc/os-release"),
+		}, reasons: []string{"it calls itself wolfi, but has Alpine's etc/alpine-release"}},
+		"Debian by the name of one without packages": {layers: [][]trivytest.Entry{replacing(append(debian, trivytest.NPM("lodash", "4.17.21")), trivytest.Text("etc/os-release", "ID=activestate\nVERSION_ID=1\n"))}, reasons: []string{"it calls itself activestate, which has no package database, but there is one"}},
+		"Alpine with the repository of another":      {layers: [][]trivytest.Entry{append(trivytest.Alpine("3.18.4", trivytest.Package{Name: "zlib", Version: "1.2-r0"}), trivytest.Text("etc/apk/repositories", "https://dl-cdn.alpinelinux.org/alpine/v3.19/main\n"))}, reasons: []string{"it is Alpine 3.18 with packages of the repository of 3.19"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			alpine := trivytest.Advisory{Source: "alpine 3.18", Package: "zlib", ID: "CVE-2024-0009", Fixed: "1.3-r0"}
-			report := analyse(t, image(t, c.layers...), options(t, badAdvisory, npmAdvisory, alpine)).Report
+			wolfi := trivytest.Advisory{Source: "wolfi", Package: "zlib", ID: "CVE-2024-0009", Fixed: "1.1-r0"}
+			report := analyse(t, image(t, c.layers...), options(t, badAdvisory, npmAdvisory, alpine, wolfi)).Report
 			if report.State != scanner.StateUnscannable {
 				t.Errorf("state: got %s, want unscannable", report.State)
 			}
@@ -187,6 +194,24 @@ func TestSecretsAreFoundAndNotTold(t *testing.T) {
 		if strings.Contains(content, key[:8]) {
 			t.Errorf("the file %s of the cache has the secret", name)
 		}
+	}
+	inConfig := reconfigure(t, image(t, trivytest.Debian("12.5", badPackage)), func(c *v1.ConfigFile) {
+		c.Config.Env = []string{"AWS_ACCESS_KEY_ID=" + key}
+	})
+	inHistory := reconfigure(t, image(t, trivytest.Debian("12.5", badPackage)), func(c *v1.ConfigFile) {
+		c.History = []v1.History{{CreatedBy: "ADD x", EmptyLayer: false}, {CreatedBy: "RUN AWS_ACCESS_KEY_ID=" + key + " deploy", EmptyLayer: true}}
+	})
+	for what, i := range map[string]v1.Image{"the environment": inConfig, "the history": inHistory} {
+		if want := (scanner.Secret{Rule: "aws-access-key-id", Severity: "critical", Path: "image configuration"}); len(analyse(t, i, o).Report.Secrets) != 1 || analyse(t, i, o).Report.Secrets[0] != want {
+			t.Errorf("secrets in %s: got %+v, want %+v", what, analyse(t, i, o).Report.Secrets, want)
+		}
+	}
+	// Trivy takes what lies below a CMD for a base image, which it does not search.
+	based := reconfigure(t, i, func(c *v1.ConfigFile) {
+		c.History = []v1.History{{CreatedBy: "ADD x"}, {CreatedBy: "CMD [\"sh\"]", EmptyLayer: true}, {CreatedBy: "RUN y", EmptyLayer: false}}
+	})
+	if secrets := analyse(t, based, o).Report.Secrets; len(secrets) != 1 {
+		t.Errorf("secrets below a CMD: got %+v, want one", secrets)
 	}
 	o.NoSecrets = true
 	if secrets := analyse(t, i, o).Report.Secrets; len(secrets) != 0 {

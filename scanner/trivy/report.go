@@ -48,7 +48,11 @@ func fill(report *scanner.Report, found finding) {
 			report.Vulnerabilities = append(report.Vulnerabilities, describe(result, v))
 		}
 		for _, s := range result.Secrets {
-			report.Secrets = append(report.Secrets, scanner.Secret{Rule: s.RuleID, Severity: severity(s.Severity), Path: absolute(result.Target)})
+			path := absolute(result.Target)
+			if result.Target == found.report.ArtifactName {
+				path = configuration
+			}
+			report.Secrets = append(report.Secrets, scanner.Secret{Rule: s.RuleID, Severity: severity(s.Severity), Path: path})
 		}
 	}
 	slices.SortFunc(report.Vulnerabilities, compare)
@@ -59,6 +63,9 @@ func fill(report *scanner.Report, found finding) {
 	})
 	report.Secrets = slices.Compact(report.Secrets)
 }
+
+// configuration stands for the path of a secret that lies in no file but in the image's environment, labels or history.
+const configuration = "image configuration"
 
 func compare(a, b scanner.Vulnerability) int {
 	return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Package, b.Package), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Class, b.Class))

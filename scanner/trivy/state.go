@@ -32,23 +32,63 @@ func (f *finding) judge() (scanner.State, []string) {
 // distribution asks whether the operating system is known and its packages were found.
 func (f *finding) distribution() []string {
 	os, counted := f.os(), f.count()
+	if os.Family != "" && os.Family.HasOSPackages() {
+		return f.system(os, counted)
+	}
 	switch {
-	case os.Family != "" && os.Family.HasOSPackages() && counted.OS == 0:
-		return []string{f.noPackages(os)}
-	case os.Family != "" && os.Family.HasOSPackages() && !f.database.knows(os):
-		return []string{fmt.Sprintf("the vulnerability database has no advisories for %s %s", os.Family, os.Name)}
-	case os.Family != "":
-		return nil
-	case len(f.seen.Releases) > 0:
+	case os.Family == "" && len(f.seen.Releases) > 0:
 		return []string{f.unknownRelease()}
-	case f.hasPackageInfo():
+	case os.Family == "" && f.hasPackageInfo():
 		return []string{"there is a package database, but nothing says of which distribution: etc/os-release is missing"}
+	case f.hasPackageInfo():
+		return []string{fmt.Sprintf("it calls itself %s, which has no package database, but there is one", os.Family)}
 	case len(f.seen.of(trace)) > 0:
 		return []string{fmt.Sprintf("there are files of a package manager (%s), but neither its database nor etc/os-release", few(f.seen.of(trace)))}
 	case counted.Language == 0:
 		return []string{"no packages were found: the scanner knows nothing of what is in it"}
 	}
 	return f.strangers()
+}
+
+// system asks whether a distribution is what it calls itself. One line of os-release decides where Trivy looks up
+// packages, whoever made them: with another distribution's name nothing is found, and nothing says so.
+func (f *finding) system(os ftypes.OS, counted scanner.Packages) []string {
+	if counted.OS == 0 {
+		return []string{f.noPackages(os)}
+	}
+	var reasons []string
+	if !f.database.knows(os) {
+		reasons = append(reasons, fmt.Sprintf("the vulnerability database has no advisories for %s %s", os.Family, os.Name))
+	}
+	for _, result := range f.report.Results {
+		if result.Class != types.ClassOSPkg {
+			continue
+		}
+		for _, p := range result.Packages {
+			if manager := managers[p.AnalyzedBy]; manager != "" && managed[os.Family] != "" && managed[os.Family] != manager {
+				reasons = append(reasons, fmt.Sprintf("it calls itself %s, but has packages of %s", os.Family, manager))
+			}
+		}
+	}
+	if managed[os.Family] == "apk" && os.Family != ftypes.Alpine && f.seen.Files["etc/alpine-release"] == trace {
+		reasons = append(reasons, fmt.Sprintf("it calls itself %s, but has Alpine's etc/alpine-release", os.Family))
+	}
+	return reasons
+}
+
+// managers are the package managers by the analyser that reads their database. What an SBOM says is of no manager.
+var managers = map[analyzer.Type]string{
+	analyzer.TypeApk: "apk", analyzer.TypeDpkg: "dpkg", analyzer.TypeRpm: "rpm", analyzer.TypeRpmqa: "rpm",
+}
+
+// managed are the distributions by their package manager.
+var managed = map[ftypes.OSType]string{
+	ftypes.Alpine: "apk", ftypes.Chainguard: "apk", ftypes.MinimOS: "apk", ftypes.Wolfi: "apk",
+	ftypes.Debian: "dpkg", ftypes.Ubuntu: "dpkg",
+	ftypes.Alma: "rpm", ftypes.Amazon: "rpm", ftypes.Azure: "rpm", ftypes.CBLMariner: "rpm", ftypes.CentOS: "rpm",
+	ftypes.CentOSStream: "rpm", ftypes.CoreOS: "rpm", ftypes.Fedora: "rpm", ftypes.OpenSUSE: "rpm", ftypes.OpenSUSELeap: "rpm",
+	ftypes.OpenSUSETumbleweed: "rpm", ftypes.Oracle: "rpm", ftypes.Photon: "rpm", ftypes.RedHat: "rpm", ftypes.Rocky: "rpm",
+	ftypes.SLEMicro: "rpm", ftypes.SLES: "rpm",
 }
 
 // noPackages says what is missing of a distribution that was recognised.
