@@ -63,8 +63,11 @@ func podOf(t testing.TB, containers int) admission.Request {
 
 func review(engine *policies.Engine, request admission.Request, known policies.ImageFacts) admission.Verdict {
 	known.Resolved, known.Evidence.Digest = imageDigest, imageDigest
-	return admission.NewReviewer(engine, knownOf(known), func() time.Time { return sample.Now }).Review(context.Background(), request)
+	return admission.NewReviewer(engine, knownOf(known), sampleClock).Review(context.Background(), request)
 }
+
+// sampleClock is the clock of samples.
+func sampleClock() time.Time { return sample.Now }
 
 // attested is an image with one predicate under every type that policies read.
 func attested(predicate json.RawMessage) policies.ImageFacts {
