@@ -133,7 +133,7 @@ func (s *session) known(ctx context.Context, r *request) (string, error) {
 }
 
 // another says whether a refused request may succeed if it is signed in otherwise.
-func (s *session) another(r *request, response *http.Response, authorization string) bool {
+func another(response *http.Response, authorization string) bool {
 	return response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden && authorization != ""
 }
 
@@ -277,24 +277,18 @@ func (s *session) token(ctx context.Context, r *request, c challenge, credential
 		authorization = basic(credential)
 	}
 	realm.RawQuery = query.Encode()
-	client := &Client{core: s.core, session: s}
-	response, err := client.send(ctx, at, realm, authorization)
+	response, err := s.core.send(ctx, at, realm, authorization)
+	if err != nil && ctx.Err() == nil {
+		err = at.broken(err) // the token server's fault and not the registry's
+	}
 	if err != nil {
-		return "", 0, tokenFault(at, err)
+		return "", 0, err
 	}
 	defer drain(response.Body)
 	if response.StatusCode != http.StatusOK {
-		return "", 0, client.refusal(at, response)
+		return "", 0, s.core.refusal(at, response)
 	}
 	return readToken(at, response)
-}
-
-// tokenFault names the token server and not the registry, whose fault it is not.
-func tokenFault(at *request, err error) error {
-	if refused, ok := errors.AsType[*refusedAddress](err); ok {
-		return &Error{Kind: Forbidden, Host: refused.host, What: at.what, Err: refused}
-	}
-	return err
 }
 
 func readToken(at *request, response *http.Response) (string, time.Duration, error) {
@@ -334,7 +328,7 @@ func (s *session) realm(r *request, c challenge, credential Credential) (*url.UR
 	if err != nil {
 		return nil, r.fault(Malformed, fmt.Errorf("the token server of %s: %w", r.place.host, err))
 	}
-	if !(&Client{core: s.core}).speaks(realm) {
+	if !s.core.speaks(realm) {
 		return nil, &Error{Kind: Forbidden, Host: host, What: r.what, Err: fmt.Errorf("not asking the token server %s: it is not https", host)}
 	}
 	if credential != (Credential{}) && !s.trusts(r.place.host, host) {

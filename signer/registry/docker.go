@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -24,7 +25,7 @@ const (
 	dockerHub = "index.docker.io"
 )
 
-// DockerConfig is a docker config file (~/.docker/config.json) or a pull secret.
+// DockerConfig is the content of a docker config file (~/.docker/config.json) or a pull secret.
 type DockerConfig struct {
 	entries []dockerEntry
 	// globs in host names are obeyed, as the kubelet does for pull secrets.
@@ -61,18 +62,60 @@ type dockerAuth struct {
 	RegistryToken string `json:"registrytoken"`
 }
 
-// ReadDockerConfig reads a file in the format of ~/.docker/config.json. It is read once;
-// helpers are asked each time.
-func ReadDockerConfig(file string, options DockerOptions) (*DockerConfig, error) {
-	raw, err := readBounded(file, maxConfig)
-	if err != nil {
-		return nil, fmt.Errorf("reading the docker config: %w", err)
+// DockerConfigFile is a docker config that is read again when it changes: a mounted
+// Secret is renewed before its passwords expire.
+type DockerConfigFile struct {
+	file    string
+	options DockerOptions
+
+	mu      sync.Mutex
+	config  *DockerConfig
+	changed time.Time
+	size    int64
+}
+
+// ReadDockerConfig reads a file in the format of ~/.docker/config.json, which must be
+// good to begin with. Later, a file that is broken is not used: the content before it goes on being.
+func ReadDockerConfig(file string, options DockerOptions) (*DockerConfigFile, error) {
+	d := &DockerConfigFile{file: file, options: options}
+	if err := d.reload(); err != nil {
+		return nil, err
 	}
-	config, err := ParseDockerConfig(raw, options)
+	return d, nil
+}
+
+// reload reads the file if it is another than before.
+func (d *DockerConfigFile) reload() error {
+	info, err := os.Stat(d.file)
 	if err != nil {
-		return nil, fmt.Errorf("reading the docker config %s: %w", file, err)
+		return fmt.Errorf("reading the docker config: %w", err)
 	}
-	return config, nil
+	if d.config != nil && info.ModTime().Equal(d.changed) && info.Size() == d.size {
+		return nil
+	}
+	raw, err := readBounded(d.file, maxConfig)
+	if err != nil {
+		return fmt.Errorf("reading the docker config: %w", err)
+	}
+	config, err := ParseDockerConfig(raw, d.options)
+	if err != nil {
+		return fmt.Errorf("reading the docker config %s: %w", d.file, err)
+	}
+	d.config, d.changed, d.size = config, info.ModTime(), info.Size()
+	return nil
+}
+
+// Credentials implements [Credentials].
+func (d *DockerConfigFile) Credentials(ctx context.Context, repository Repository) ([]Credential, error) {
+	d.mu.Lock()
+	problem := d.reload()
+	config := d.config
+	d.mu.Unlock()
+	found, err := config.Credentials(ctx, repository)
+	if len(found) == 0 {
+		err = errors.Join(err, problem)
+	}
+	return found, err
 }
 
 func readBounded(file string, limit int64) ([]byte, error) {

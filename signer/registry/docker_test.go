@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portcullis-dev/portcullis/signer/registry"
 )
@@ -153,5 +154,42 @@ func TestCredentialHelpersRunOnlyWhereAllowed(t *testing.T) {
 	}
 	if _, err := allowed.Credentials(t.Context(), registry.Repository{Registry: "broken.example.com", Path: "a"}); err == nil {
 		t.Error("a helper that fails is no fault")
+	}
+}
+
+func TestADockerConfigFileIsReadAgainWhenItChanges(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.json")
+	write := func(content string, age time.Duration) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, time.Time{}, time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"auths":{"ghcr.io":{"username":"u","password":"old"}}}`, 3*time.Hour)
+	config, err := registry.ReadDockerConfig(file, registry.DockerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(password string) {
+		t.Helper()
+		found, err := config.Credentials(t.Context(), registry.Repository{Registry: "ghcr.io", Path: "x"})
+		if err != nil || len(found) != 1 || found[0].Password != password {
+			t.Errorf("got %v, %v, want the password %s", found, err, password)
+		}
+	}
+	want("old")
+	write(`{"auths":{"ghcr.io":{"username":"u","password":"new"}}}`, 2*time.Hour)
+	want("new")
+	write(`{"auths":`, time.Hour)
+	want("new")
+	// Where nothing is found, the broken file may be why.
+	if _, err := config.Credentials(t.Context(), registry.Repository{Registry: "quay.io", Path: "x"}); err == nil {
+		t.Error("got no fault for a host that the broken file may have")
+	}
+	if _, err := registry.ReadDockerConfig(file, registry.DockerOptions{}); err == nil {
+		t.Error("a broken file was taken to begin with")
 	}
 }

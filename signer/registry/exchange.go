@@ -131,7 +131,7 @@ func (c *Client) attempt(parent context.Context, r *request, read func(*http.Res
 		}
 		fault := c.refusal(r, response)
 		drain(response.Body)
-		if !c.session.another(r, response, authorization) {
+		if !another(response, authorization) {
 			return fault
 		}
 		if authorization, err = c.session.acquire(ctx, r, response, authorization, fault); err != nil {
@@ -186,7 +186,7 @@ func (c *Client) follow(ctx context.Context, r *request, authorization string) (
 }
 
 // redirect is where a redirect leads to.
-func (c *Client) redirect(r *request, from *url.URL, location string) (*url.URL, error) {
+func (c *core) redirect(r *request, from *url.URL, location string) (*url.URL, error) {
 	to, err := from.Parse(location)
 	if err != nil || to.Host == "" || to.User != nil {
 		return nil, r.fault(Malformed, fmt.Errorf("%s is no address to redirect to", printable(location)))
@@ -203,7 +203,7 @@ func (c *Client) redirect(r *request, from *url.URL, location string) (*url.URL,
 }
 
 // speaks says whether a URL is https, or http at a host for which that is allowed.
-func (c *Client) speaks(u *url.URL) bool {
+func (c *core) speaks(u *url.URL) bool {
 	if u.Scheme == "https" {
 		return true
 	}
@@ -211,7 +211,7 @@ func (c *Client) speaks(u *url.URL) bool {
 	return err == nil && u.Scheme == "http" && c.plain[host]
 }
 
-func (c *Client) target(r *request) (*url.URL, error) {
+func (c *core) target(r *request) (*url.URL, error) {
 	if r.url != nil {
 		return r.url, nil
 	}
@@ -219,7 +219,7 @@ func (c *Client) target(r *request) (*url.URL, error) {
 }
 
 // send is one HTTP request.
-func (c *Client) send(ctx context.Context, r *request, target *url.URL, authorization string) (*http.Response, error) {
+func (c *core) send(ctx context.Context, r *request, target *url.URL, authorization string) (*http.Response, error) {
 	out := (&http.Request{
 		Method: r.method, URL: target, Host: target.Host, Header: http.Header{"User-Agent": {userAgent}},
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -257,7 +257,7 @@ func (c *core) trace(request *http.Request) (*http.Response, error) {
 }
 
 // refusal is the fault that a response with another status than 2xx stands for.
-func (c *Client) refusal(r *request, response *http.Response) *Error {
+func (c *core) refusal(r *request, response *http.Response) *Error {
 	codes, message := errorBody(response)
 	fault := r.fault(Malformed, fmt.Errorf("%s answered %s%s", r.place.host, status(response), message))
 	fault.codes, fault.status = codes, response.StatusCode
@@ -345,21 +345,26 @@ func (p *patience) explain(parent context.Context, r *request, err error) error 
 	if fault, ok := errors.AsType[*Error](err); ok {
 		return fault
 	}
-	if refused, ok := errors.AsType[*refusedAddress](err); ok {
-		fault := r.fault(Forbidden, refused)
-		fault.Host = refused.host
-		return fault
-	}
 	switch {
 	case parent.Err() != nil:
 		return r.fault(Timeout, parent.Err())
 	case context.Cause(p.ctx) == errPatience:
 		return r.fault(Timeout, fmt.Errorf("%s did not finish its answer in %s", r.place.host, p.limit))
 	}
+	return r.broken(err)
+}
+
+// broken is the fault that an error of the network stands for.
+func (r *request) broken(err error) *Error {
+	if refused, ok := errors.AsType[*refusedAddress](err); ok {
+		fault := r.fault(Forbidden, refused)
+		fault.Host = refused.host
+		return fault
+	}
 	fault := r.fault(Unreachable, plainly(err))
-	var dns *net.DNSError
-	fault.transient = !errors.As(err, &dns) || dns.IsTemporary
-	if tls := certificateProblem(err); tls {
+	dns, named := errors.AsType[*net.DNSError](err)
+	fault.transient = !named || dns.IsTemporary
+	if certificateProblem(err) {
 		fault.transient = false
 		fault.hint = fmt.Sprintf("if %s has a private certificate authority, give its certificate", r.place.host)
 	}

@@ -128,11 +128,6 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// malformed is a fault of what was asked or answered.
-func malformed(host, what, format string, arguments ...any) *Error {
-	return &Error{Kind: Malformed, Host: host, What: what, Err: fmt.Errorf(format, arguments...)}
-}
-
 // printable shortens and quotes text of a server, which may be hostile.
 func printable(text string) string {
 	const most = 200

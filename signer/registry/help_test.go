@@ -2,7 +2,6 @@ package registry_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -48,12 +47,9 @@ func newClient(t testing.TB, options registry.Options) *registry.Client {
 
 // pushed is an image with a referrer that has a blob.
 type pushed struct {
-	repository              registry.Repository
-	image, referrer         registry.Descriptor
-	blob                    registry.Descriptor
-	content                 []byte
-	config                  string
-	referrerMediaType, note string
+	repository            registry.Repository
+	image, referrer, blob registry.Descriptor
+	content               []byte
 }
 
 // push puts an image under the tag v1 and attaches something to it.
@@ -154,12 +150,5 @@ func wantKind(t *testing.T, err error, want registry.Kind) {
 	t.Helper()
 	if got := registry.KindOf(err); got != want || err == nil {
 		t.Errorf("got the fault %v of kind %q, want kind %q", err, got, want)
-	}
-}
-
-func decode(t *testing.T, raw []byte, into any) {
-	t.Helper()
-	if err := json.Unmarshal(raw, into); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -166,7 +166,7 @@ func nextLink(headers []string) string {
 }
 
 // nextPage stays at the registry, where the credentials are for.
-func (c *Client) nextPage(r *request, link string) (*url.URL, error) {
+func (c *core) nextPage(r *request, link string) (*url.URL, error) {
 	from, err := c.target(r)
 	if err != nil {
 		return nil, err
