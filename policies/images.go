@@ -78,7 +78,11 @@ type ImageFacts struct {
 // ImageUnknown has the reason for each part that is not known, "" for those that are.
 // Reasons are for people and end with the next step.
 type ImageUnknown struct {
-	Resolved, Configs, Evidence, Scan, Replacement string
+	Resolved    string `json:"resolved"`
+	Configs     string `json:"configs"`
+	Evidence    string `json:"evidence"`
+	Scan        string `json:"scan"`
+	Replacement string `json:"replacement"`
 }
 
 // ImageConfig is what policies see of the configuration of one manifest of an image

@@ -13,6 +13,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/policies/library"
+	"github.com/portcullis-dev/portcullis/policies/sample"
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/signer"
 )
@@ -192,5 +193,60 @@ func TestEveryImagePolicyIsOnThePageAboutImages(t *testing.T) {
 		if strings.HasPrefix(id, "images/") && !strings.Contains(string(page), "| `"+id+"` |") {
 			t.Errorf("%s is not in the table of %s: add a row", id, imagesPage)
 		}
+	}
+}
+
+// policiesPage is the contract; its examples about images have to be what the code takes.
+const policiesPage = "../../docs/policies.md"
+
+var pageBlock = regexp.MustCompile("(?m)^```(yaml|rego)\n((?s:.*?))^```$")
+
+// blockWith is the only block of the contract that begins with a text, or holds it.
+func blockWith(t *testing.T, text string) string {
+	t.Helper()
+	page, err := os.ReadFile(policiesPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, match := range pageBlock.FindAllStringSubmatch(string(page), -1) {
+		if strings.Contains(match[2], text) {
+			found = append(found, match[2])
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("got %d blocks with %q in %s, want one", len(found), text, policiesPage)
+	}
+	return found[0]
+}
+
+func TestTheSampleWithAnImageInTheContractIsASample(t *testing.T) {
+	policy := load(t).Policies["images/scanned"]
+	suite, err := sample.Load(fstest.MapFS{"images/scanned/testdata/allow/page.yaml": {Data: []byte(blockWith(t, "kind: ImageEvidence"))}}, policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := suite.Samples[0].Run(t.Context(), only(t, "images/scanned", nil)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheTrustInTheContractIsATrust(t *testing.T) {
+	key := regexp.MustCompile(`(?s)-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----`).FindString(string(bundleOnPage(t)["bundle.yaml"].Data))
+	block := strings.Replace(blockWith(t, "release-keyless"), "-----BEGIN PUBLIC KEY-----\n            …", key, 1)
+	manifest := "apiVersion: policy.portcullis.dev/v1alpha1\nkind: Bundle\nname: x\nserial: 1\ninclude: library\n" + block
+	loadPage(t, fstest.MapFS{"bundle.yaml": {Data: []byte(manifest)}})
+}
+
+func TestThePolicyAboutAnImageInTheContractIsAPolicy(t *testing.T) {
+	metadata := "# METADATA\n# title: t\n# description: d\n# custom:\n#   severity: low\n#   match: {workload: any}\n#   remediation: r\n#   parameters: {type: object, properties: {lab: {type: string, default: lab}}}\npackage portcullis.mine.load_test\n\n"
+	engine := loadPage(t, fstest.MapFS{
+		"bundle.yaml": {Data: []byte("apiVersion: policy.portcullis.dev/v1alpha1\nkind: Bundle\nname: x\nserial: 1\npolicies: [{policy: mine/load-test}]\n")},
+		"mine.rego":   {Data: []byte(metadata + blockWith(t, "load-test/v1"))},
+	})
+	known := policies.ImageFacts{}
+	known.Evidence.Attestations = []signer.Attestation{{Signer: signer.Signer{Authority: "lab"}, PredicateType: "https://example.com/load-test/v1", Predicate: json.RawMessage(`"x"`)}}
+	if verdict := review(engine, podOf(t, 1), known); verdict.Admitted || len(verdict.Faults) > 0 {
+		t.Errorf("got admitted = %v, faults %+v; want a denial", verdict.Admitted, verdict.Faults)
 	}
 }
