@@ -118,7 +118,7 @@ func (f *Flags) credentials() (registry.Credentials, error) {
 }
 
 // docker is the docker config that is named, or the default one where there is one.
-func (f *Flags) docker() (*registry.DockerConfig, error) {
+func (f *Flags) docker() (*registry.DockerConfigFile, error) {
 	options := registry.DockerOptions{Helpers: f.helpers}
 	if f.config != "" {
 		config, err := registry.ReadDockerConfig(f.config, options)
