@@ -40,6 +40,17 @@ func TestOverflowIsNotKnownByAnotherNumber(t *testing.T) {
 	print := func(message string) string {
 		return fingerprint(Finding{Finding: policies.Finding{Policy: "images/vulnerabilities", Message: message}}, Object{Kind: "Pod", Name: "a"}, nil)
 	}
+	more := func(message, image, digest string) string {
+		finding := Finding{Finding: policies.Finding{Policy: "images/vulnerabilities", Message: message, Details: map[string]any{"image": image, "digest": digest}}}
+		return fingerprint(finding, Object{Kind: "Pod", Name: "a"}, nil)
+	}
+	twelve := more("image ghcr.io/acme/app:1 has 12 more", "ghcr.io/acme/app:1", "sha256:1")
+	if twelve == more("image ghcr.io/acme/app:1 has 13 more", "ghcr.io/acme/app:1", "sha256:1") {
+		t.Error("got the same fingerprint for 12 and 13 more vulnerabilities, want others")
+	}
+	if twelve != more("image ghcr.io/acme/app:2 has 12 more", "ghcr.io/acme/app:2", "sha256:2") {
+		t.Error("got another fingerprint for another build, want the same")
+	}
 	if print("and 12 more findings of this policy") == print("and 13 more findings of this policy") {
 		t.Error("got the same fingerprint for 12 and 13 more findings, want others")
 	}

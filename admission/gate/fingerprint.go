@@ -20,21 +20,33 @@ func Hash(parts ...string) string {
 	return hex.EncodeToString(hash.Sum(nil)[:16])
 }
 
-// imagePrint is the fingerprint of a finding about an image: policy, vulnerability,
-// package and repository. It outlives new tags and digests, a move of the line in the
-// manifest, and a new version of the package that has the vulnerability still.
-func imagePrint(policy string, d ImageDetails) string {
-	return Hash("image", policy, d.Vulnerability, d.Subject(), d.File, d.Repository())
-}
-
 // ImageFingerprint is what makes a finding about an image the same one in another run; ok
-// is false for other findings.
+// is false for other findings. It is policy, vulnerability, package and repository: it
+// outlives new tags and digests, a move of the line in the manifest, and a new version of the
+// package that still has the vulnerability.
+//
+// What names no vulnerability, package or file in the image is told by its message without tag
+// and digest: "12 more such vulnerabilities" must not be known by 11.
 func (f Finding) ImageFingerprint() (fingerprint string, ok bool) {
-	details, ok := f.Image()
+	d, ok := f.Image()
 	if !ok {
 		return "", false
 	}
-	return imagePrint(f.Policy, details), true
+	parts := []string{"image", f.Policy, d.Vulnerability, d.Subject(), d.File, d.Repository()}
+	if d.Vulnerability == "" && d.Subject() == "" && d.File == "" {
+		parts = append(parts, stableMessage(f.Message, d))
+	}
+	return Hash(parts...), true
+}
+
+// stableMessage is a message with the repository in place of what changes from build to build.
+func stableMessage(message string, d ImageDetails) string {
+	message = strings.ReplaceAll(message, d.Image, d.Repository())
+	if d.Digest != "" {
+		message = strings.ReplaceAll(message, "@"+d.Digest, "")
+		message = strings.ReplaceAll(message, d.Digest, "")
+	}
+	return message
 }
 
 // fingerprint is what makes a finding the same one in another run, for a baseline: what it

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -142,9 +143,9 @@ type Unasked string
 
 // Gather implements admission.Facts.
 func (u Unasked) Gather(_ context.Context, needs policies.Needs) policies.Facts {
-	reason := string(u)
 	images := map[string]policies.ImageFacts{}
 	for _, image := range needs.Images.Images {
+		reason := fmt.Sprintf("what there is about image %s: %s", image.Ref, string(u))
 		images[image.Ref] = policies.ImageFacts{Unknown: policies.ImageUnknown{
 			Resolved: reason, Configs: reason, Evidence: reason, Scan: reason, Replacement: reason,
 		}}

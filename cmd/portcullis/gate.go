@@ -6,6 +6,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"github.com/portcullis-dev/portcullis/admission/gate/source"
 	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 	"github.com/spf13/cobra"
 )
@@ -15,6 +16,7 @@ type gateFlags struct {
 	bundle     bundleFlags
 	source     sourceFlags
 	report     reportFlags
+	images     imageFlags
 	failOnWarn bool
 	failOnSkip bool
 }
@@ -51,10 +53,13 @@ What policies read of the cluster is taken from the other objects of the run and
 	f.bundle.register(command)
 	f.source.register(command.Flags())
 	f.report.register(command.Flags())
+	f.images.register(command.Flags())
+	command.Flags().StringArrayVar(&f.images.images, "image", nil, "judge this `image` by the policies that judge images as such: a reference, oci:DIR, tar:FILE, or REF=oci:DIR; may be repeated")
 	command.Flags().BoolVar(&f.failOnWarn, "fail-on-warn", false, "exit with 5 when there are warnings and nothing worse")
 	command.Flags().BoolVar(&f.failOnSkip, "fail-on-skip", false, "exit with 4 when something that looks like a manifest was passed over: in a hidden directory, or beside a kustomization that does not use it")
 	complete(command, "format", output.Formats()...)
 	complete(command, "profile", "baseline", "restricted", "hardened")
+	complete(command, "scan", scanMissing, scanAlways, scanNever)
 	return command
 }
 
@@ -68,10 +73,18 @@ func complete(command *cobra.Command, flag string, values ...string) {
 
 func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error {
 	baseline, err := f.report.check()
+	if err == nil {
+		err = f.check()
+	}
 	if err != nil {
 		return err
 	}
-	loaded, err := f.source.load(ctx, p, paths)
+	images, err := f.images.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer images.close()
+	loaded, err := f.load(ctx, p, paths, images.documents)
 	if err != nil {
 		return err
 	}
@@ -84,11 +97,31 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 		return err
 	}
 	g := &gate.Gate{
-		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Baseline: baseline,
-		FailOnWarn: f.failOnWarn, FailOnSkip: f.failOnSkip, Version: version.String(), Now: time.Now, Progress: progress(p.stderr),
+		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images, Baseline: baseline,
+		FailOnWarn: f.failOnWarn, FailOnSkip: f.failOnSkip, Version: version.String(), Now: time.Now,
+		Progress: progress(p.stderr, "judged %d of %d objects"), ImageProgress: progress(p.stderr, "looked at %d of %d images"),
 	}
 	return p.report(&f.report, func(handler gate.Handler) error {
 		p.code, err = g.Run(ctx, loaded, handler)
 		return err
 	})
+}
+
+// check finds flags that contradict each other.
+func (f *gateFlags) check() error {
+	if f.report.summary != "" && len(f.images.images) == 0 {
+		return usagef("--summary sums up what --image names: name an image, or leave it out")
+	}
+	return f.images.check()
+}
+
+// load reads the paths, and adds the images that were named. With images and no paths there is
+// nothing to read.
+func (f *gateFlags) load(ctx context.Context, p *program, paths []string, images []source.Document) (source.Loaded, error) {
+	if len(images) > 0 && len(paths) == 0 {
+		return source.Loaded{Documents: images}, nil
+	}
+	loaded, err := f.source.load(ctx, p, paths)
+	loaded.Documents = append(loaded.Documents, images...)
+	return loaded, err
 }

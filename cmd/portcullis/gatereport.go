@@ -8,6 +8,10 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"github.com/portcullis-dev/portcullis/admission/workload"
+	"github.com/portcullis-dev/portcullis/signer"
+	"github.com/portcullis-dev/portcullis/signer/cosign"
+	"github.com/portcullis-dev/portcullis/signer/registry"
 	"github.com/spf13/pflag"
 )
 
@@ -15,6 +19,7 @@ import (
 type reportFlags struct {
 	format, output          string
 	baseline, writeBaseline string
+	summary, summaryKey     string
 }
 
 func (f *reportFlags) register(flags *pflag.FlagSet) {
@@ -22,12 +27,17 @@ func (f *reportFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.output, "output", "o", "", "write the report to this `file` instead of standard output")
 	flags.StringVar(&f.baseline, "baseline", "", "fail only on findings that this `file` does not have: one of --write-baseline, or a report of --format json; it waives neither faults nor undecided policies")
 	flags.StringVar(&f.writeBaseline, "write-baseline", "", "write what denies or warns to this `file`, for --baseline in later runs")
+	flags.StringVar(&f.summary, "summary", "", "write a SLSA verification summary of each --image to this `file`, one line each")
+	flags.StringVar(&f.summaryKey, "summary-key", "", "sign the summaries with this private key `file`, as Sigstore bundles; COSIGN_PASSWORD holds its password")
 }
 
 // check looks at the flags before anything is judged, and reads the baseline; nil where none is named.
 func (f *reportFlags) check() (*gate.Baseline, error) {
 	if _, err := output.New(f.format, io.Discard, output.Style{}); err != nil {
 		return nil, usageError{err}
+	}
+	if f.summaryKey != "" && f.summary == "" {
+		return nil, usagef("--summary-key signs what --summary writes: name a file with --summary")
 	}
 	if f.baseline == "" {
 		return nil, nil
@@ -85,7 +95,45 @@ func (r *reports) begin(f *reportFlags, p *program) error {
 		}
 		r.handlers = append(r.handlers, output.NewBaseline(file))
 	}
+	if f.summary == "" {
+		return nil
+	}
+	sign, err := f.signer()
+	if err != nil {
+		return err
+	}
+	file, err := r.create(f.summary, "--summary")
+	if err != nil {
+		return err
+	}
+	r.handlers = append(r.handlers, output.NewSummaries(file, sign))
 	return nil
+}
+
+// keyPassword is the environment variable that cosign takes passwords of keys from.
+const keyPassword = "COSIGN_PASSWORD"
+
+// signer signs summaries; nil without a key.
+func (f *reportFlags) signer() (output.SignSummary, error) {
+	if f.summaryKey == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(f.summaryKey)
+	if err != nil {
+		return nil, usagef("reading the key: %w: check --summary-key", err)
+	}
+	key, err := cosign.LoadPrivateKey(text, []byte(os.Getenv(keyPassword)))
+	if err != nil {
+		return nil, usagef("%w: check --summary-key and %s", err, keyPassword)
+	}
+	return func(repository, digest string, statement []byte) ([]byte, error) {
+		parsed, err := workload.ParseImage(repository)
+		if err != nil {
+			return nil, err
+		}
+		target := cosign.Target{Repository: registry.Repository{Registry: parsed.Registry, Path: parsed.Repository}, Digest: digest}
+		return cosign.SignStatement(target, key, statement, signer.FormatBundle)
+	}, nil
 }
 
 func (r *reports) create(name, flag string) (*output.File, error) {

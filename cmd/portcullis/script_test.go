@@ -30,11 +30,16 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE COMMAND…   run the program, which must exit with this very code
 //	huge FILE MEGABYTES   write a manifest of that size
+//
+// and those of [imageCommands].
 func TestScripts(t *testing.T) {
 	policiesDir, err := filepath.Abs("../../policies")
 	if err != nil {
 		t.Fatal(err)
 	}
+	images := &testRegistry{}
+	commands := imageCommands()
+	commands["exits"], commands["huge"] = exits, huge
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
@@ -44,12 +49,13 @@ func TestScripts(t *testing.T) {
 			env.Setenv("DEAD", deadAddress(t))
 			env.Setenv("POLICIES", policiesDir)
 			env.Setenv("NO_COLOR", "")
+			env.Setenv("REGISTRY", images.host(t))
+			env.Setenv("ALLOW", "--allow-registry="+images.host(t))
+			env.Setenv("PLAIN", "--plain-http-registry="+images.host(t))
+			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-			"huge":  huge,
-		},
+		Cmds: commands,
 	})
 }
 

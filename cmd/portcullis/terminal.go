@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/portcullis-dev/portcullis/admission/gate/output"
@@ -29,10 +30,18 @@ func style(w io.Writer) output.Style {
 	return output.Style{Table: true, Colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: width}
 }
 
-// progress shows on a terminal how far a run is; elsewhere it is nil.
-func progress(w io.Writer) func(done, total int) {
+// progressWidth is how many characters a bar has.
+const progressWidth = 20
+
+// progress shows on a terminal how far a run is, in the words of a format for two numbers;
+// elsewhere it is nil.
+func progress(w io.Writer, words string) func(done, total int) {
 	if _, ok := terminal(w); !ok {
 		return nil
+	}
+	filled, empty := "█", "░"
+	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		filled, empty = "#", "."
 	}
 	var shown time.Time
 	started := time.Now()
@@ -42,7 +51,8 @@ func progress(w io.Writer) func(done, total int) {
 			fmt.Fprint(w, "\r\x1b[K")
 		case time.Since(started) > time.Second && time.Since(shown) > 100*time.Millisecond:
 			shown = time.Now()
-			fmt.Fprintf(w, "\r\x1b[Kjudged %d of %d objects", done, total)
+			part := progressWidth * done / max(total, 1)
+			fmt.Fprintf(w, "\r\x1b[K%s%s "+words, strings.Repeat(filled, part), strings.Repeat(empty, progressWidth-part), done, total)
 		}
 	}
 }

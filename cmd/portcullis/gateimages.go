@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/admission/evidence"
+	"github.com/portcullis-dev/portcullis/admission/gate"
+	"github.com/portcullis-dev/portcullis/admission/gate/source"
+	"github.com/portcullis-dev/portcullis/cmd/internal/registryflags"
+	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/signer"
+	"github.com/portcullis-dev/portcullis/signer/cosign"
+	"github.com/portcullis-dev/portcullis/signer/registry"
+	"github.com/spf13/pflag"
+)
+
+// evidenceTimeout is how long one image's signatures and attestations may take: a registry that
+// is slow is waited for, one that is dead must not hang a pipeline.
+const evidenceTimeout = 2 * time.Minute
+
+// imageFlags say which images are judged, and what is known of them from where.
+type imageFlags struct {
+	images                []string
+	noImages, offline     bool
+	evidence, trustedRoot string
+	cache                 string
+	registries            registryflags.Flags
+	scan                  scanFlags
+}
+
+// register adds the flags of images that manifests name; --image is the gate's alone.
+func (f *imageFlags) register(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.noImages, "no-images", false, "ask nobody about images: policies that read signatures, attestations, configurations or scans are undecided")
+	flags.BoolVar(&f.offline, "offline", false, "use no network for images: what is known of them is in oci: and tar: images, --evidence and the cache")
+	flags.StringVar(&f.evidence, "evidence", "", "`directory` with attestations as files (Sigstore bundles or DSSE envelopes), or an OCI image layout with images and their signatures; counts by its signatures, as in a registry")
+	flags.StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json `file` of Sigstore that keyless signatures and log entries are verified with")
+	flags.StringVar(&f.cache, "cache-dir", "", "`directory` for verified evidence, layers, analyses and the vulnerability database (default: portcullis in the user's cache directory)")
+	f.registries.DockerConfig = registryflags.UserDockerConfig()
+	f.registries.Register(flags)
+	f.scan.register(flags)
+}
+
+// check finds flags that contradict each other.
+func (f *imageFlags) check() error {
+	if f.noImages && len(f.images) > 0 {
+		return usagef("--no-images and --image contradict each other: leave one out")
+	}
+	return f.scan.check()
+}
+
+// gateImages is what images are judged with in one run.
+type gateImages struct {
+	admission.Facts
+	// documents are the images that --image names.
+	documents []source.Document
+	closers   []func()
+}
+
+// open reads what --image names and checks what the other flags name. Nothing is asked of a registry
+// and nothing is written before a policy reads evidence.
+func (f *imageFlags) open(ctx context.Context) (*gateImages, error) {
+	g := &gateImages{}
+	if f.noImages {
+		g.Facts = gate.Unasked("nobody was asked: leave --no-images out")
+		return g, nil
+	}
+	sources := &imageSources{remote: noNetwork{}}
+	if err := g.open(ctx, f.images, sources); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	if err := f.connect(g, sources); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return g, nil
+}
+
+// open opens the images that were named.
+func (g *gateImages) open(ctx context.Context, arguments []string, sources *imageSources) error {
+	for _, text := range arguments {
+		argument, err := parseImageArgument(ctx, text)
+		if err != nil {
+			return err
+		}
+		if layout := argument.layout; layout != nil {
+			g.closers = append(g.closers, func() { _ = layout.Close() })
+			sources.layouts = append(sources.layouts, heldLayout{layout, registry.Repository{Registry: argument.parsed.Registry, Path: argument.parsed.Repository}})
+		}
+		document, err := source.FromImage(argument.image)
+		if err != nil {
+			return err
+		}
+		g.documents = append(g.documents, document)
+	}
+	return nil
+}
+
+// connect makes what gathers evidence.
+func (f *imageFlags) connect(g *gateImages, sources *imageSources) error {
+	client, err := f.registries.Client()
+	if err != nil {
+		return usageError{err}
+	}
+	if !f.offline {
+		sources.remote = client
+	}
+	var roots *cosign.Roots
+	if f.trustedRoot != "" {
+		if roots, err = cosign.NewRoots(f.trustedRoot); err != nil {
+			return usagef("%w: correct --trusted-root", err)
+		}
+	}
+	verifier := cosign.NewVerifier(cosign.Options{Roots: roots})
+	options := evidence.Options{
+		Registry: sources, Verifier: evidenceVerifier{verifier}, NoOwners: "a gate sees no pods that run",
+		Timeout: evidenceTimeout, FlightTimeout: evidenceTimeout,
+	}
+	if roots != nil {
+		options.TrustedRoot = func() string { _, hash := roots.Current(); return hash }
+	}
+	if err := f.openEvidence(g, sources, verifier, &options); err != nil {
+		return err
+	}
+	cache, err := f.cacheDir()
+	if err != nil {
+		return err
+	}
+	options.Directory = filepath.Join(cache, "evidence")
+	var scanner *gateScanner
+	if f.scan.when != scanNever {
+		scanner = &gateScanner{flags: f.scan, sources: sources, offline: f.offline, cache: cache}
+		g.closers = append(g.closers, scanner.close)
+	}
+	g.Facts = &lazyFacts{open: func() (admission.Facts, error) {
+		facts, err := evidence.New(gate.NewFacts(nil), options)
+		if err != nil {
+			return nil, err
+		}
+		g.closers = append(g.closers, facts.Close)
+		if scanner == nil {
+			return facts, nil
+		}
+		return &gate.Scans{Around: facts, Scanner: scanner, Always: f.scan.when == scanAlways}, nil
+	}}
+	return nil
+}
+
+// openEvidence takes in what --evidence names.
+func (f *imageFlags) openEvidence(g *gateImages, sources *imageSources, verifier *cosign.Verifier, options *evidence.Options) error {
+	if f.evidence == "" {
+		return nil
+	}
+	if !isDirectory(f.evidence) {
+		return usagef("opening the evidence: %s is no directory: name one with attestations or an OCI image layout in it, or leave --evidence out", f.evidence)
+	}
+	if isLayout(f.evidence) {
+		layout, err := registry.NewLayout(f.evidence)
+		if err != nil {
+			return usagef("%w: check --evidence", err)
+		}
+		g.closers = append(g.closers, func() { _ = layout.Close() })
+		sources.layouts = append(sources.layouts, heldLayout{layout: layout})
+		return nil
+	}
+	statements, err := readStatements(f.evidence, verifier)
+	if err != nil {
+		return usagef("%w: check --evidence", err)
+	}
+	options.Statements = statements
+	return nil
+}
+
+// cacheDir is where what outlives the run is kept.
+func (f *imageFlags) cacheDir() (string, error) {
+	if f.cache != "" {
+		return f.cache, nil
+	}
+	user, err := os.UserCacheDir()
+	if err != nil {
+		return "", usagef("finding the cache directory: %w: name one with --cache-dir", err)
+	}
+	return filepath.Join(user, "portcullis"), nil
+}
+
+// close ends what the run began, the last first.
+func (g *gateImages) close() error {
+	for i := len(g.closers) - 1; i >= 0; i-- {
+		g.closers[i]()
+	}
+	g.closers = nil
+	return nil
+}
+
+// evidenceVerifier is cosign's verifier as package evidence calls it.
+type evidenceVerifier struct{ *cosign.Verifier }
+
+func (v evidenceVerifier) Verify(ctx context.Context, from evidence.Registry, repository registry.Repository, digest string, trust *signer.Configuration) (signer.Evidence, error) {
+	return v.Verifier.Verify(ctx, from, cosign.Target{Repository: repository, Digest: digest}, trust)
+}
+
+// lazyFacts opens what gathers facts when somebody asks for the first time: most runs never do.
+type lazyFacts struct {
+	open  func() (admission.Facts, error)
+	once  sync.Once
+	facts admission.Facts
+}
+
+// Gather implements admission.Facts.
+func (l *lazyFacts) Gather(ctx context.Context, needs policies.Needs) policies.Facts {
+	l.once.Do(func() {
+		facts, err := l.open()
+		if err != nil {
+			facts = gate.Unasked(err.Error())
+		}
+		l.facts = facts
+	})
+	return l.facts.Gather(ctx, needs)
+}
