@@ -96,49 +96,53 @@ func (c *Client) backoff(attempt int) time.Duration {
 	return full/2 + time.Duration(c.options.Jitter()*float64(full/2))
 }
 
-// attempt sends a request once, and again for each way of signing in that the registry
-// asks for.
+// attempt sends a request and has the answer read, in the time of one request.
 func (c *Client) attempt(parent context.Context, r *request, read func(*http.Response) error) error {
 	ctx, patience := c.patience(parent)
-	held := false
-	defer func() {
-		if !held {
-			patience.stop()
-		}
-	}()
+	response, err := c.signedIn(ctx, r)
+	if err != nil {
+		err = patience.explain(parent, r, err)
+		patience.stop()
+		return err
+	}
+	response.Body = &patientBody{ReadCloser: response.Body, patience: patience, stream: r.streamed, explain: func(err error) error { return patience.explain(parent, r, err) }}
+	if err := checkEncoding(r, response); err != nil {
+		response.Body.Close()
+		return err
+	}
+	if r.streamed {
+		return read(response)
+	}
+	defer drain(response.Body)
+	return read(response)
+}
+
+// signedIn sends a request with what is known, and again for each way of signing in that
+// the registry asks for, until the answer has a status of 2xx.
+func (c *Client) signedIn(ctx context.Context, r *request) (*http.Response, error) {
 	authorization, err := c.session.known(ctx, r)
 	if err != nil {
-		return patience.explain(parent, r, err)
+		return nil, err
 	}
 	for range maxRounds {
 		response, err := c.follow(ctx, r, authorization)
 		if err != nil {
-			return patience.explain(parent, r, err)
+			return nil, err
 		}
 		if response.StatusCode/100 == 2 {
 			c.session.confirm(r, authorization)
-			response.Body = &patientBody{ReadCloser: response.Body, patience: patience, stream: r.streamed, explain: func(err error) error { return patience.explain(parent, r, err) }}
-			if err := checkEncoding(r, response); err != nil {
-				response.Body.Close()
-				return err
-			}
-			held = r.streamed
-			err := read(response)
-			if !r.streamed {
-				drain(response.Body)
-			}
-			return err
+			return response, nil
 		}
 		fault := c.refusal(r, response)
 		drain(response.Body)
 		if !another(response, authorization) {
-			return fault
+			return nil, fault
 		}
 		if authorization, err = c.session.acquire(ctx, r, response, authorization, fault); err != nil {
-			return patience.explain(parent, r, err)
+			return nil, err
 		}
 	}
-	return r.fault(Unauthorized, errors.New("the registry asks to sign in again and again"))
+	return nil, r.fault(Unauthorized, errors.New("the registry asks to sign in again and again"))
 }
 
 // checkEncoding refuses answers in a content coding: nobody asked for one, and the

@@ -197,6 +197,45 @@ func TestAuthorizationIsDroppedWhenRedirectedToAnotherHost(t *testing.T) {
 	}
 }
 
+func TestTheNextPageOfAListIsAtTheSameHost(t *testing.T) {
+	other := start(t, registrytest.Referrers)
+	server := start(t, registrytest.Basic)
+	options := server.Options()
+	options.Allow = append(options.Allow, other.Host())
+	options.PlainHTTP = append(options.PlainHTTP, other.Host())
+	client := newClient(t, options)
+	p := push(t, client, server.Repository("acme/app"))
+	server.Inject(registrytest.On("/referrers/", registrytest.Pages(other.URL()+"/v2/acme/app/referrers/"+p.image.Digest)))
+	_, err := client.Referrers(t.Context(), p.repository, p.image.Digest)
+	wantKind(t, err, registry.Forbidden)
+	if got := other.Requests(); len(got) != 0 {
+		t.Errorf("the other host was asked %+v, want nothing", got)
+	}
+}
+
+func TestContentIsUploadedToTheSameHost(t *testing.T) {
+	other := start(t, registrytest.Referrers)
+	server := start(t, registrytest.Basic)
+	options := server.Options()
+	options.Allow = append(options.Allow, other.Host())
+	options.PlainHTTP = append(options.PlainHTTP, other.Host())
+	server.Inject(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				w.Header().Set("Location", other.URL()+"/v2/acme/app/blobs/uploads/1")
+				w.WriteHeader(http.StatusAccepted)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	_, err := newClient(t, options).PushBlob(t.Context(), server.Repository("acme/app"), []byte("x"))
+	wantKind(t, err, registry.Forbidden)
+	if got := other.Requests(); len(got) != 0 {
+		t.Errorf("the other host was asked %+v, want nothing", got)
+	}
+}
+
 // Whom a token server's address is believed: it comes from whoever answers as the registry.
 func TestCredentialsGoToTokenServersOfTheRegistryOnly(t *testing.T) {
 	for name, test := range map[string]struct {
