@@ -90,7 +90,7 @@ Without --bundle it uses the built-in library.
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(p.gateCommand(), p.reviewCommand(), p.policyCommand(), p.explainCommand(), p.versionCommand())
+	root.AddCommand(p.gateCommand(), p.reviewCommand(), p.imageCommand(), p.policyCommand(), p.explainCommand(), p.versionCommand())
 	return root
 }
 

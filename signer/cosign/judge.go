@@ -42,7 +42,7 @@ func (j *judge) consider(one candidate, evidence *signer.Evidence) error {
 		}
 		return err
 	})
-	var undecided *undecidedError
+	var undecided *UndecidedError
 	if errors.As(err, &undecided) {
 		return err
 	}
@@ -127,7 +127,7 @@ func (j *judge) weighCertificate(c *claim) (signers []signer.Signer, reason stri
 		return nil, fmt.Sprintf("signed by certificate, and %s has identities", j.nobody()), nil
 	}
 	if j.material == nil {
-		return nil, "", &undecidedError{fmt.Sprintf("verifying what certificates have signed of %s: there is no trusted root: configure a trusted_root.json", j.target)}
+		return nil, "", &UndecidedError{fmt.Sprintf("verifying what certificates have signed of %s: there is no trusted root: configure a trusted_root.json", j.target)}
 	}
 	found, err := c.byCertificate(j.material)
 	if err != nil {
@@ -163,7 +163,7 @@ func (j *judge) weighKeys(c *claim) (signers []signer.Signer, reason string, err
 	proofs := make(map[string]proof)
 	for _, authority := range j.authorities {
 		if authority.TransparencyLog && len(authority.PublicKeys) > 0 && j.material == nil {
-			return nil, "", &undecidedError{fmt.Sprintf("verifying log entries of %s, which authority %s demands: there is no trusted root: configure a trusted_root.json", j.target, authority.Name)}
+			return nil, "", &UndecidedError{fmt.Sprintf("verifying log entries of %s, which authority %s demands: there is no trusted root: configure a trusted_root.json", j.target, authority.Name)}
 		}
 		for _, key := range authority.PublicKeys {
 			keys++
@@ -242,7 +242,7 @@ func rejection(one candidate, c *claim, reason string) signer.Rejection {
 	return r
 }
 
-// undecidedError says that something could not be found out: neither evidence nor the want of it.
-type undecidedError struct{ reason string }
+// UndecidedError says that something could not be found out: neither evidence nor the want of it.
+type UndecidedError struct{ reason string }
 
-func (e *undecidedError) Error() string { return e.reason }
+func (e *UndecidedError) Error() string { return e.reason }

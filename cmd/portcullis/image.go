@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/portcullis-dev/portcullis/admission/gate"
+	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"github.com/portcullis-dev/portcullis/admission/workload"
+	"github.com/portcullis-dev/portcullis/cmd/internal/registryflags"
+	"github.com/portcullis-dev/portcullis/signer/cosign"
+	"github.com/portcullis-dev/portcullis/signer/registry"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func (p *program) imageCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "image",
+		Short: "Sign, attest, verify and scan images, and see what is attached to them",
+		Args:  knownCommand,
+		RunE: func(*cobra.Command, []string) error {
+			return usagef("image needs to know what to do: use image verify REF, image evidence REF, image sign REF, image attest REF, image scan REF or image generate-key-pair")
+		},
+	}
+	command.AddCommand(p.imageVerifyCommand(), p.imageEvidenceCommand(), p.imageSignCommand(), p.imageAttestCommand(), p.imageKeyPairCommand())
+	return command
+}
+
+// placeFlags say where images are and how they are reached.
+type placeFlags struct{ registries registryflags.Flags }
+
+func (f *placeFlags) register(flags *pflag.FlagSet) {
+	f.registries.DockerConfig = registryflags.UserDockerConfig()
+	f.registries.Register(flags)
+}
+
+// client reaches private networks, too: who runs this program names the images himself, other than in
+// admission, where whoever creates a pod does.
+func (f *placeFlags) client() (*registry.Client, error) {
+	options, err := f.registries.Options()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	options.Allow = append(slices.Clone(options.Allow), registry.PrivateNetworks()...)
+	client, err := registry.New(options)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return client, nil
+}
+
+// namedImage is an image that an argument names.
+type namedImage struct {
+	source cosign.Source
+	target cosign.Target
+	close  func() error
+}
+
+const nextReference = "name an image as ghcr.io/acme/app:1 or ghcr.io/acme/app@sha256:…, or one on disk as ghcr.io/acme/app:1=oci:DIR or ghcr.io/acme/app:1=tar:FILE"
+
+// open finds the digest that an argument stands for: a reference, or REF=oci:DIR and REF=tar:FILE for an
+// image on disk that is judged as REF.
+func (f *placeFlags) open(ctx context.Context, argument string) (*namedImage, error) {
+	name, place, onDisk := strings.Cut(argument, "=")
+	parsed, err := workload.ParseImage(name)
+	if err != nil {
+		return nil, usagef("%w: %s", err, nextReference)
+	}
+	opened := &namedImage{close: func() error { return nil }, target: cosign.Target{
+		Repository: registry.Repository{Registry: parsed.Registry, Path: parsed.Repository}, Digest: parsed.Digest,
+	}}
+	tag := parsed.Tag
+	if onDisk {
+		kind, path, _ := strings.Cut(place, ":")
+		if kind != "oci" && kind != "tar" {
+			return nil, usagef("reading the image %s: %q is neither oci:DIR nor tar:FILE: %s", argument, place, nextReference)
+		}
+		layout, err := registry.NewLayout(path)
+		if err != nil {
+			return nil, usagef("reading the image %s: %w", argument, err)
+		}
+		opened.source, opened.close, tag = layout, layout.Close, ""
+	} else if opened.source, err = f.client(); err != nil {
+		return nil, err
+	}
+	if opened.target.Digest == "" {
+		resolved, err := opened.source.Resolve(ctx, opened.target.Repository, tag)
+		if err != nil {
+			return nil, errors.Join(err, opened.close())
+		}
+		opened.target.Digest = resolved.Digest
+	}
+	return opened, nil
+}
+
+// eachImage runs something for each argument, and ends with the worst of the codes. One that fails is
+// reported and does not keep the others from their turn.
+func (p *program) eachImage(ctx context.Context, arguments []string, do func(context.Context, string) (gate.ExitCode, error)) error {
+	codes := []gate.ExitCode{gate.ExitAdmitted}
+	for _, argument := range arguments {
+		code, err := do(ctx, argument)
+		if misused(err) || ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			fmt.Fprintf(p.stderr, "portcullis: %s\n", output.Plain(err.Error()))
+			code = gate.ExitFault
+		}
+		codes = append(codes, code)
+	}
+	p.code = gate.Worst(codes...)
+	return nil
+}
+
+// images wants at least one argument.
+func images() cobra.PositionalArgs { return arguments(cobra.MinimumNArgs(1), nextReference) }
