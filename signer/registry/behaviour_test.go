@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -488,5 +489,53 @@ func TestAManifestThatIsTwoThingsIsRefused(t *testing.T) {
 			_, err := newClient(t, server.Options()).Resolve(t.Context(), p.repository, "v1")
 			wantKind(t, err, registry.Malformed)
 		})
+	}
+}
+
+func TestAListOfSeveralPagesIsReadWhole(t *testing.T) {
+	entry := func(n int) string {
+		return fmt.Sprintf(`{"mediaType":%q,"digest":"sha256:%064x","size":1}`, manifestType, n)
+	}
+	server := start(t, registrytest.Referrers)
+	server.Inject(registrytest.On("/referrers/", func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			list := entry(1) + "," + entry(2)
+			switch r.URL.Query().Get("last") {
+			case "":
+				w.Header().Set("Link", `<`+r.URL.Path+`?last=2&n=2>; rel="next"`)
+			default:
+				list = entry(2) + "," + entry(3) // one is listed twice, since the list changed meanwhile
+			}
+			w.Header().Set("Content-Type", indexType+"; charset=utf-8")
+			fmt.Fprintf(w, `{"schemaVersion":2,"manifests":[%s]}`, list)
+		})
+	}))
+	list, err := newClient(t, server.Options()).Referrers(t.Context(), server.Repository("acme/app"), registry.DigestOf(nil))
+	if err != nil || len(list) != 3 {
+		t.Errorf("got %v, %v, want three referrers", list, err)
+	}
+	server.Inject(registrytest.On("/referrers/", registrytest.Pages("")))
+	server.Forget()
+	_, err = newClient(t, server.Options()).Referrers(t.Context(), server.Repository("acme/app"), registry.DigestOf(nil))
+	wantKind(t, err, registry.TooMany)
+	if got := len(server.Requests()); got != registry.DefaultMaxPages {
+		t.Errorf("read %d pages, want %d", got, registry.DefaultMaxPages)
+	}
+}
+
+func TestTheNextPageIsFoundAmongOtherLinks(t *testing.T) {
+	for header, want := range map[string]string{
+		`</v2/x?n=1>; rel="next"`:                      "/v2/x?n=1",
+		`</v2/x?n=1>;rel=next`:                         "/v2/x?n=1",
+		`</first>; rel="first", </second>; rel="next"`: "/second",
+		`</x>; title="a"; rel="next"`:                  "/x",
+		`</x>; rel="prev"`:                             "",
+		`/x; rel="next"`:                               "",
+		`<`:                                            "",
+		``:                                             "",
+	} {
+		if got := registry.NextLink(header); got != want {
+			t.Errorf("%s: got %q, want %q", header, got, want)
+		}
 	}
 }

@@ -17,3 +17,6 @@ func ParseChallenge(header string) (bearer bool, realm, service string, ok bool)
 	c, ok := parseChallenges([]string{header})
 	return c.bearer, c.realm, c.service, ok
 }
+
+// NextLink is exported for its cases.
+func NextLink(header string) string { return nextLink([]string{header}) }
