@@ -307,6 +307,21 @@ func TestHostileLayoutsAreRefused(t *testing.T) {
 	}
 }
 
+// What one reader takes from the first and another from the second is not judged.
+func TestAnArchiveWithAFileTwiceIsRefused(t *testing.T) {
+	made := newLayout()
+	made.root(manifestType, []byte(`{"schemaVersion":2,"layers":[]}`), nil)
+	made.files["unused"] = nil
+	l := open(t, made.archive(t))
+	if _, err := l.Resolve(t.Context(), nowhere, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, header := range []tar.Header{{Name: "./unused", Mode: 0o600}, {Name: "unused", Typeflag: tar.TypeSymlink, Linkname: "index.json"}} {
+		_, err := registry.NewLayout(made.archive(t, header))
+		wantKind(t, err, registry.Malformed)
+	}
+}
+
 // circle is an archive of docker whose configuration is a link to itself.
 func circle(t *testing.T) string {
 	made := newLayout()
