@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/manifest"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/library"
 	"github.com/portcullis-dev/portcullis/policies/sample"
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/signer"
@@ -176,6 +178,55 @@ func TestThousandsOfVulnerabilitiesAreSummedUpForEachImage(t *testing.T) {
 		image := fmt.Sprintf("ghcr.io/acme/app%d:1", n)
 		if each[image] != 31 || more[image] != 1 {
 			t.Errorf("got %d findings about %s, %d of them sums; want 30 and one sum", each[image], image, more[image])
+		}
+	}
+}
+
+// catalogue is CISA's catalogue in the form and about the size that it is published in.
+func catalogue() []byte {
+	var entries []string
+	for n := range 1500 {
+		entries = append(entries, fmt.Sprintf(`{"cveID":"CVE-2025-%05d","vendorProject":"v","product":"p","vulnerabilityName":"n","dateAdded":"2025-01-01","shortDescription":"%s","requiredAction":"a","dueDate":"2025-02-01","knownRansomwareCampaignUse":"Unknown","notes":"%s","cwes":["CWE-1"]}`,
+			n*2, strings.Repeat("d", 300), strings.Repeat("n", 200)))
+	}
+	return []byte(`{"title":"CISA Catalog of Known Exploited Vulnerabilities","catalogVersion":"2025.01.01","dateReleased":"2025-01-01T00:00:00Z","count":1500,"vulnerabilities":[` + strings.Join(entries, ",") + `]}`)
+}
+
+// withCatalogue is a bundle of images/known-exploited with the catalogue as its data.
+func withCatalogue(t testing.TB) *policies.Engine {
+	t.Helper()
+	bundle, err := policies.Load(fstest.MapFS{
+		"bundle.yaml":               {Data: []byte("apiVersion: policy.portcullis.dev/v1alpha1\nkind: Bundle\nname: x\nserial: 1\ninclude: library\ndefaultProfile: x\nprofiles: [{name: x, policies: [{policy: images/known-exploited}]}]\n")},
+		"data/known_exploited.json": {Data: catalogue()},
+	}, policies.Included{Name: "library", Files: library.FS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := policies.NewEngine(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return engine
+}
+
+func TestTheCatalogueOfExploitedVulnerabilitiesIsTakenAsItIsPublished(t *testing.T) {
+	verdict := review(withCatalogue(t), podOf(t, 1), policies.ImageFacts{Scan: scanOf(4)})
+	var got []any
+	for _, finding := range verdict.Findings {
+		got = append(got, finding.Details["vulnerability"])
+	}
+	// The first one has a VEX statement, the others but one are not in the catalogue.
+	if len(verdict.Faults) > 0 || len(got) != 1 || got[0] != "CVE-2025-00002" {
+		t.Errorf("got findings about %v and faults %+v, want CVE-2025-00002 alone", got, verdict.Faults)
+	}
+}
+
+func BenchmarkImageExploitedCatalogue(b *testing.B) {
+	engine, request, known := withCatalogue(b), podOf(b, 1), policies.ImageFacts{Scan: scanOf(100)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if verdict := review(engine, request, known); len(verdict.Faults) > 0 {
+			b.Fatal(verdict.Faults)
 		}
 	}
 }

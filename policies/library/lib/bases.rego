@@ -102,6 +102,6 @@ allowed(drawn_on, patterns) if places.within(drawn_on.pinned, patterns)
 
 # problems say why an image's base is not known to be allowed.
 problems(image, parameters) := found if {
-	found := [flaw | some attestation in provenance.all(image); some flaw in flaws(attestation, parameters)]
+	found := wording.distinct([flaw | some attestation in provenance.all(image); some flaw in flaws(attestation, parameters)])
 	count(found) > 0
 } else := array.concat(["it has no provenance and does not begin with the layers of an allowed image"], evidence.refused(image, "attestation"))

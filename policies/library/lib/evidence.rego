@@ -19,8 +19,12 @@ signers(image, required) := {authority.name |
 	signature.authority == authority.name
 }
 
-# names are the authorities of a requirement, for a message.
-names(required) := concat(", ", [authority.name | some authority in required.authorities])
+# demand says of whom a requirement wants something, for a message.
+demand(required) := concat(" and ", [authority.name | some authority in required.authorities]) if {
+	required.count == count(required.authorities)
+} else := concat(" or ", [authority.name | some authority in required.authorities]) if {
+	required.count == 1
+} else := sprintf("%d of %s", [required.count, concat(", ", [authority.name | some authority in required.authorities])])
 
 # unsigned says what was found where signatures are missing.
 unsigned(image, present) := concat(", and ", array.concat(verified, refused(image, "signature"))) if {
@@ -30,14 +34,10 @@ unsigned(image, present) := concat(", and ", array.concat(verified, refused(imag
 
 # refused says what signatures or attestations were found and do not count: a list of at
 # most one text.
-refused(image, what) := [sprintf("%d %s found here %s not count: %s", [count(reasons), plural(what, count(reasons)), verb(count(reasons)), wording.few(reasons)])] if {
+refused(image, what) := [sprintf("%d %s found here %s not count: %s", [count(reasons), wording.plural(what, count(reasons)), verb(count(reasons)), wording.few(reasons)])] if {
 	reasons := [rejection.reason | some rejection in image.rejected; rejection.what == what]
 	count(reasons) > 0
 } else := []
-
-plural(what, 1) := what
-
-plural(what, n) := concat("", [what, "s"]) if n != 1
 
 verb(1) := "does"
 
@@ -106,7 +106,7 @@ by(attestation, authorities) if attestation.authority in authorities
 unsigned_by(name, present) := [sprintf("%s has not signed it", [name]) | not name in present]
 
 # unattested_told says what is missing of the authorities of a requirement.
-unattested_told(image, required) := wording.few(array.concat(missing, refused(image, "attestation"))) if {
+unattested_told(image, required) := wording.few(array.concat(refused(image, "attestation"), missing)) if {
 	present := signers(image, required)
 	missing := [text |
 		some authority in required.authorities

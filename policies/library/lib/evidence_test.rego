@@ -80,3 +80,11 @@ test_by_names_or_by_anybody_trusted if {
 	not evidence.by({"authority": "release"}, ["rel*"])
 	not evidence.by({"authority": "release"}, [])
 }
+
+test_demands_in_words if {
+	authorities := [{"name": "a"}, {"name": "b"}, {"name": "c"}]
+	evidence.demand({"count": 3, "authorities": authorities}) == "a and b and c"
+	evidence.demand({"count": 2, "authorities": authorities}) == "2 of a, b, c"
+	evidence.demand({"count": 1, "authorities": authorities}) == "a or b or c"
+	evidence.demand({"count": 1, "authorities": [{"name": "a"}]}) == "a"
+}

@@ -84,7 +84,7 @@ unbilled(image, chosen, authorities) := {{
 
 # unknown objects to parts whose licence nobody states, where that has the effect at hand.
 unknown(image, chosen, effect, authorities) := {{
-	"msg": sprintf("image %q has %d packages whose licence is not stated", [image.ref, unstated(bill)]),
+	"msg": sprintf("image %q has %d %s whose licence is not stated", [image.ref, unstated(bill), wording.plural("package", unstated(bill))]),
 	"path": image.path,
 	"details": evidence.about(image),
 } |

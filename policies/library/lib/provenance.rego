@@ -71,14 +71,18 @@ problems(image, parameters) := [] if {
 	some attestation in all(image)
 	count(flaws(attestation, parameters)) == 0
 } else := array.concat(found, evidence.refused(image, "attestation")) if {
-	found := [flaw | some attestation in all(image); some flaw in flaws(attestation, parameters)]
+	found := wording.distinct([flaw | some attestation in all(image); some flaw in flaws(attestation, parameters)])
 	count(found) + count(evidence.refused(image, "attestation")) > 0
 } else := ["nobody attested where it was built"]
+
+strange("") := "it does not say who built it"
+
+strange(id) := sprintf("it was built by %q, which is no allowed builder", [wording.short(id)]) if id != ""
 
 flaws(attestation, parameters) := array.concat(
 	[sprintf("it is attested by %s, who is not asked for provenance", [attestation.authority]) | not evidence.by(attestation, parameters.authorities)],
 	array.concat(
-		[sprintf("it was built by %q, which is no allowed builder", [wording.short(id)]) | id := builder(attestation); not places.within(id, parameters.builders)],
+		[strange(id) | id := builder(attestation); not places.within(id, parameters.builders)],
 		array.concat(
 			[sprintf("it was built from %s, which is no allowed source", [wording.short(source)]) | some source in sources(attestation); not places.within(source, parameters.sources)],
 			["it does not say from which source it was built" | count(sources(attestation)) == 0],

@@ -89,5 +89,6 @@ test_flaws_are_told_apart if {
 	provenance.problems({"attestations": [object.union(good, {"authority": "x"})], "rejected": []}, parameters) == ["it is attested by x, who is not asked for provenance"]
 	provenance.problems({"attestations": [v1({"runDetails": {"builder": {"id": "https://b.example/x"}}})], "rejected": []}, parameters) == ["it does not say from which source it was built"]
 	provenance.problems({"attestations": [good], "rejected": []}, object.union(parameters, {"sources": []})) == ["it was built from https://github.com/acme/app, which is no allowed source"]
+	provenance.problems({"attestations": [v1({}), v1("x")], "rejected": []}, parameters) == ["it does not say from which source it was built", "it does not say who built it"]
 	provenance.problems({"attestations": [good], "rejected": []}, object.union(parameters, {"builders": []})) == [`it was built by "https://b.example/x", which is no allowed builder`]
 }

@@ -2,6 +2,7 @@
 package portcullis.lib.sboms
 
 import data.portcullis.lib.evidence
+import data.portcullis.lib.wording
 
 # format is spdx or cyclonedx; a version may follow the type. Undefined for other attestations.
 format(attestation) := "spdx" if {
@@ -45,11 +46,11 @@ readable(attestation) if parts(attestation)[_].name
 
 # problems say why no bill of an image will do.
 problems(image, formats, authorities) := array.concat(found, evidence.refused(image, "attestation")) if {
-	found := [flaw |
+	found := wording.distinct([flaw |
 		some attestation in image.attestations
 		format(attestation)
 		some flaw in flaws(attestation, formats, authorities)
-	]
+	])
 	count(found) + count(evidence.refused(image, "attestation")) > 0
 } else := ["nobody attested one"]
 

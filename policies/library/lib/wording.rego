@@ -11,3 +11,10 @@ short(text) := text if {
 few(texts) := concat("; ", [short(text) | some text in texts]) if {
 	count(texts) <= 3
 } else := sprintf("%s; and %d more", [concat("; ", [short(text) | some text in array.slice(texts, 0, 3)]), count(texts) - 3])
+
+plural(what, 1) := what
+
+plural(what, n) := concat("", [what, "s"]) if n != 1
+
+# distinct are some texts, each once.
+distinct(texts) := [text | some text in {text | some text in texts}]

@@ -16,7 +16,7 @@
 #     workload: any
 #   fix: none
 #   fixReason: Who has the key has to attest the image; no change of the manifest does.
-#   remediation: Have the attestations that the finding names made, for instance with cosign attest --key KEY --type TYPE --predicate FILE IMAGE@DIGEST.
+#   remediation: Have the attestations that the finding names made, for instance with portcullis image attest --key KEY --type TYPE --predicate FILE IMAGE@DIGEST, or cosign attest.
 #   controls:
 #     nsa: [pod-security/secure-images]
 #     nist-800-190: ["4.1.5"]
@@ -34,9 +34,9 @@ deny contains finding if {
 	attesters := evidence.attesters(image, required)
 	count(attesters) < required.count
 	finding := {
-		"msg": sprintf("image %q lacks attestations, by %d of %s (requirement %q): %s", [image.ref, required.count, evidence.names(required), required.name, evidence.unattested_told(image, required)]),
+		"msg": sprintf("image %q has to be attested by %s (requirement %q): %s", [image.ref, evidence.demand(required), required.name, evidence.unattested_told(image, required)]),
 		"path": image.path,
-		"remediation": sprintf("Attest it as %s: cosign attest --key KEY --type TYPE --predicate FILE %s (or portcullis image attest).", [evidence.names(required), evidence.name(image)]),
+		"remediation": sprintf("Have it attested by %s: portcullis image attest --key KEY --type TYPE --predicate FILE %s, or cosign attest.", [evidence.demand(required), evidence.name(image)]),
 		"details": evidence.about(image),
 	}
 }

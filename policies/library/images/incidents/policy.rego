@@ -37,11 +37,14 @@ package portcullis.images.incidents
 
 import data.incidents
 import data.portcullis.lib.evidence
+import data.portcullis.lib.incidents as under_incident
 
 deny contains finding if {
 	some image in input.images
 	some digest in parts(image)
-	reason := reasons(digest)[_]
+	reasons := under_incident.reasons(digest, input.parameters.digests, incidents.digests)
+	count(reasons) > 0
+	reason := concat("; ", reasons)
 	finding := {
 		"msg": sprintf("image %q is under incident: %s (%s)", [image.ref, reason, digest]),
 		"path": image.path,
@@ -52,5 +55,3 @@ deny contains finding if {
 # parts are the digests that an image is known by: its own, those of the manifests for each platform, and those of
 # their layers.
 parts(image) := ({image.resolved, image.digest} | {config.digest | some config in image.configs}) | {layer | some config in image.configs; some layer in config.layers}
-
-reasons(digest) := {entry.reason | some entry in input.parameters.digests; entry.digest == digest} | {sprintf("%v", [reason]) | reason := incidents.digests[digest]}

@@ -46,13 +46,14 @@ package portcullis.images.licences
 import data.portcullis.lib.evidence
 import data.portcullis.lib.licences
 import data.portcullis.lib.sboms
+import data.portcullis.lib.wording
 
 deny contains finding if {
 	some image in input.images
 	some bill in sboms.filled(image, licences.formats, input.parameters.authorities)
 	some licence, names in licences.offenders(bill, input.parameters.denied)
 	finding := {
-		"msg": sprintf("image %q has %d packages under %s: %s", [image.ref, count(names), licence, concat(", ", array.slice(names, 0, 5))]),
+		"msg": sprintf("image %q has %d %s under %s: %s", [image.ref, count(names), wording.plural("package", count(names)), licence, concat(", ", array.slice(names, 0, 5))]),
 		"path": image.path,
 		"details": object.union(evidence.about(image), {"licence": licence, "package": names[0], "packages": array.slice(names, 0, 50)}),
 	}

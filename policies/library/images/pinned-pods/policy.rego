@@ -10,7 +10,7 @@
 #   severity: high
 #   match:
 #     workload: pods
-#   remediation: Name the image by the digest in the finding, or switch on patch/image-digest-pin, which does it on the way in.
+#   remediation: Name the image by its digest, or switch on patch/image-digest-pin, which does so on the way in.
 #   controls:
 #     nsa: [pod-security/secure-images]
 #     nist-800-190: ["4.1.5"]
@@ -28,6 +28,7 @@ deny contains finding if {
 	finding := {
 		"msg": sprintf("image %q is named by a tag, which another image may have when the node pulls it", [image.ref]),
 		"path": image.path,
+		"remediation": sprintf("Name it %s, or switch on patch/image-digest-pin, which does so on the way in.", [pinned]),
 		"details": evidence.about(image),
 		"fix": [{"op": "set", "path": image.path, "value": pinned}],
 	}

@@ -16,7 +16,7 @@
 #     workload: any
 #   fix: none
 #   fixReason: Who has the key has to sign the image; no change of the manifest signs it.
-#   remediation: Have the image signed by the authorities that the finding names, for instance with cosign sign --key KEY IMAGE@DIGEST.
+#   remediation: Have the image signed by the authorities that the finding names, for instance with portcullis image sign --key KEY IMAGE@DIGEST, or cosign sign.
 #   controls:
 #     nsa: [pod-security/secure-images]
 #     cis: ["5.5.1"]
@@ -41,9 +41,9 @@ deny contains finding if {
 	signers := evidence.signers(image, required)
 	count(signers) < required.count
 	finding := {
-		"msg": sprintf("image %q lacks signatures, by %d of %s (requirement %q): %s", [image.ref, required.count, evidence.names(required), required.name, evidence.unsigned(image, signers)]),
+		"msg": sprintf("image %q has to be signed by %s (requirement %q): %s", [image.ref, evidence.demand(required), required.name, evidence.unsigned(image, signers)]),
 		"path": image.path,
-		"remediation": sprintf("Sign it as %s: cosign sign --key KEY %s (or portcullis image sign).", [evidence.names(required), evidence.name(image)]),
+		"remediation": sprintf("Have it signed by %s: portcullis image sign --key KEY %s, or cosign sign.", [evidence.demand(required), evidence.name(image)]),
 		"details": evidence.about(image),
 	}
 }
