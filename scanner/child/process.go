@@ -208,15 +208,35 @@ func (c *process) take(a answer, id int64) (Result, error) {
 	return *a.response.Result, nil
 }
 
-// tidy removes what an image left in the temporary folder.
+// tidy removes what an image left in the temporary folder. Folders stay, empty: Trivy makes one when it needs
+// it first and counts on it for the rest of the process. The child may do what it likes meanwhile, so
+// nothing is followed out of the folder.
 func (c *process) tidy() {
-	entries, err := os.ReadDir(c.folder)
+	root, err := os.OpenRoot(c.folder)
 	if err != nil {
 		return
 	}
-	for _, entry := range entries {
-		_ = os.RemoveAll(filepath.Join(c.folder, entry.Name()))
+	defer root.Close()
+	for _, name := range namesIn(root, ".") {
+		if info, err := root.Lstat(name); err != nil || !info.IsDir() {
+			_ = root.RemoveAll(name)
+			continue
+		}
+		for _, left := range namesIn(root, name) {
+			_ = root.RemoveAll(filepath.Join(name, left))
+		}
 	}
+}
+
+// namesIn are the names in a folder of a root.
+func namesIn(root *os.Root, folder string) []string {
+	opened, err := root.Open(folder)
+	if err != nil {
+		return nil
+	}
+	defer opened.Close()
+	names, _ := opened.Readdirnames(-1) // what cannot be listed is removed with the folder, at the end
+	return names
 }
 
 // kill ends the child and what it started at once.
