@@ -79,7 +79,7 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 	if err != nil {
 		return err
 	}
-	images, err := f.images.open(ctx)
+	images, err := f.images.open(ctx, p.stderr)
 	if err != nil {
 		return err
 	}

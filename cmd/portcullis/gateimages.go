@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -64,7 +66,7 @@ type gateImages struct {
 
 // open reads what --image names and checks what the other flags name. Nothing is asked of a registry
 // and nothing is written before a policy reads evidence.
-func (f *imageFlags) open(ctx context.Context) (*gateImages, error) {
+func (f *imageFlags) open(ctx context.Context, stderr io.Writer) (*gateImages, error) {
 	g := &gateImages{}
 	if f.noImages {
 		g.Facts = gate.Unasked("nobody was asked: leave --no-images out")
@@ -74,7 +76,7 @@ func (f *imageFlags) open(ctx context.Context) (*gateImages, error) {
 	if err := g.open(ctx, f.images, sources); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
-	if err := f.connect(g, sources); err != nil {
+	if err := f.connect(g, sources, stderr); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	return g, nil
@@ -101,7 +103,7 @@ func (g *gateImages) open(ctx context.Context, arguments []string, sources *imag
 }
 
 // connect makes what gathers evidence.
-func (f *imageFlags) connect(g *gateImages, sources *imageSources) error {
+func (f *imageFlags) connect(g *gateImages, sources *imageSources, stderr io.Writer) error {
 	client, err := f.registries.Client()
 	if err != nil {
 		return usageError{err}
@@ -133,7 +135,7 @@ func (f *imageFlags) connect(g *gateImages, sources *imageSources) error {
 	options.Directory = filepath.Join(cache, "evidence")
 	var scanner *gateScanner
 	if f.scan.when != scanNever {
-		scanner = &gateScanner{flags: f.scan, sources: sources, offline: f.offline, cache: cache}
+		scanner = &gateScanner{flags: f.scan, sources: sources, offline: f.offline, cache: cache, log: warnings(stderr)}
 		g.closers = append(g.closers, scanner.close)
 	}
 	g.Facts = &lazyFacts{open: func() (admission.Facts, error) {
@@ -148,6 +150,16 @@ func (f *imageFlags) connect(g *gateImages, sources *imageSources) error {
 		return &gate.Scans{Around: facts, Scanner: scanner, Always: f.scan.when == scanAlways}, nil
 	}}
 	return nil
+}
+
+// warnings writes what a run should not hide, though it changes no verdict.
+func warnings(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
 }
 
 // openEvidence takes in what --evidence names.

@@ -48,6 +48,7 @@ func testImage(user string) (v1.Image, error) {
 
 // imageCommands are commands of scripts that make images:
 //
+//	database DIR                 write an empty vulnerability database
 //	keypair NAME                 write NAME.pem and NAME.pub
 //	trusting FILE KEY            let a bundle.yaml trust a public key for all images
 //	push NAME USER [KEY]         push an image to $REGISTRY, and sign it with the private key of a file
@@ -57,7 +58,7 @@ func testImage(user string) (v1.Image, error) {
 //	verifysummary FILE KEY       check the signature of a summary, and print its result
 func imageCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"keypair": keypairCommand, "trusting": trustingCommand, "push": pushCommand, "layout": layoutCommand, "archive": archiveCommand, "attest": attestCommand, "verifysummary": verifySummaryCommand,
+		"database": databaseCommand, "keypair": keypairCommand, "trusting": trustingCommand, "push": pushCommand, "layout": layoutCommand, "archive": archiveCommand, "attest": attestCommand, "verifysummary": verifySummaryCommand,
 	}
 }
 

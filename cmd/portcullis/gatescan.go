@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/portcullis-dev/portcullis/admission/workload"
 	"github.com/portcullis-dev/portcullis/scanner"
@@ -64,14 +66,17 @@ type gateScanner struct {
 	sources *imageSources
 	offline bool
 	cache   string
+	log     *slog.Logger
 
 	start   sync.Once
 	fault   error
 	scanner *child.Scanner
 	keeper  *database.Keeper
+	reports *scanReports
 }
 
-// Scan implements gate.ImageScanner.
+// Scan implements gate.ImageScanner. What was found with the same database and the same program
+// a short while ago is not looked for again.
 func (s *gateScanner) Scan(ctx context.Context, repository, digest string) (scanner.Report, error) {
 	s.start.Do(func() { s.fault = s.open(ctx) })
 	if s.fault != nil {
@@ -86,12 +91,18 @@ func (s *gateScanner) Scan(ctx context.Context, repository, digest string) (scan
 		return scanner.Report{}, fmt.Errorf("%w: name one with --scan-database, or scan once with network", err)
 	}
 	defer lease.Release()
+	if known, ok := s.reports.get(digest, lease); ok {
+		return known, nil
+	}
 	scan, err := s.scanner.Scan(ctx, child.Job{
 		Source: s.sources, Repository: registry.Repository{Registry: parsed.Registry, Path: parsed.Repository}, Digest: digest,
 		Database: child.Database{Directory: lease.Vulnerabilities, JavaDirectory: lease.Java, Digest: lease.Digest}, Secrets: true,
 	})
 	if err != nil {
 		return scanner.Report{}, err
+	}
+	if err := s.reports.put(digest, lease, scan.Report); err != nil {
+		s.log.Warn("the scan could not be kept for later runs", "error", err)
 	}
 	return scan.Report, nil
 }
@@ -103,21 +114,19 @@ func (s *gateScanner) open(ctx context.Context) error {
 		return err
 	}
 	directory := filepath.Join(s.cache, "scanner")
+	if s.reports, err = newScanReports(filepath.Join(directory, "reports"), program); err != nil {
+		return err
+	}
 	if s.keeper, err = s.openDatabase(filepath.Join(directory, "database")); err != nil {
 		return err
 	}
 	if !s.offline || s.local() {
-		// An old database is better than none: policies judge its age.
-		if _, err := s.keeper.Update(ctx); err != nil {
-			if lease, held := s.keeper.Acquire(); held == nil {
-				lease.Release()
-			} else {
-				return fmt.Errorf("%w: name another one with --scan-database", err)
-			}
+		if err := s.update(ctx); err != nil {
+			return err
 		}
 	}
 	pool, err := child.NewPool(child.Options{
-		Command: []string{program, scannerCommand}, Directory: directory, Read: []string{s.keeper.Versions()}, Children: runtime.GOMAXPROCS(0),
+		Command: []string{program, scannerCommand}, Directory: directory, Read: []string{s.keeper.Versions()}, Children: max(1, runtime.NumCPU()/2), Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -127,6 +136,21 @@ func (s *gateScanner) open(ctx context.Context) error {
 		return err
 	}
 	s.scanner = &child.Scanner{Pool: pool, Store: store}
+	return nil
+}
+
+// update fetches a newer database. An old one is better than none: policies judge its age.
+func (s *gateScanner) update(ctx context.Context) error {
+	_, err := s.keeper.Update(ctx)
+	if err == nil {
+		return nil
+	}
+	lease, none := s.keeper.Acquire()
+	if none != nil {
+		return fmt.Errorf("%w: name another one with --scan-database", err)
+	}
+	lease.Release()
+	s.log.Warn("the vulnerability database could not be updated: scans use the one of "+lease.UpdatedAt.UTC().Format(time.RFC3339), "error", err)
 	return nil
 }
 
@@ -158,7 +182,8 @@ func databaseLocation(flag, text string) (database.Location, error) {
 		return database.Location{}, nil
 	}
 	if isDirectory(text) {
-		return database.Location{Folder: text}, nil
+		absolute, err := filepath.Abs(text)
+		return database.Location{Folder: absolute}, err
 	}
 	if strings.HasPrefix(text, "/") || strings.HasPrefix(text, ".") {
 		return database.Location{}, fmt.Errorf("opening the vulnerability database: there is no directory %s: check %s", text, flag)
@@ -177,7 +202,7 @@ func isDirectory(path string) bool {
 
 // find finds the scanner's program: named, beside this one, or in PATH.
 func (f *scanFlags) find() (string, error) {
-	const next = "install portcullis-scanner beside portcullis, name it with --scanner, or attach signed scans to the images"
+	const next = "install it beside portcullis, name it with --scanner, or pass --scan=never to judge by signed scans alone"
 	if f.program != "" {
 		if _, err := os.Stat(f.program); err != nil {
 			return "", fmt.Errorf("starting the scanner: %w: check --scanner", err)

@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 		"portcullis": func() {
 			os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 		},
+		scannerProgram: scannerForScripts,
 	})
 }
 
