@@ -19,6 +19,7 @@ import (
 type explainFlags struct {
 	bundle bundleFlags
 	source sourceFlags
+	images imageFlags
 	patch  string
 }
 
@@ -42,10 +43,12 @@ cannot be known: check each of them by hand. Comments are lost.
 	}
 	f.bundle.register(command)
 	f.source.register(command.Flags())
+	f.images.register(command.Flags())
 	command.Flags().StringVar(&f.patch, "patch", "", "print the changed manifests (yaml) or the patches (json)")
 	command.Flags().Lookup("patch").NoOptDefVal = "yaml"
 	complete(command, "patch", "yaml", "json")
 	complete(command, "profile", "baseline", "restricted", "hardened")
+	complete(command, "scan", scanMissing, scanAlways, scanNever)
 	return command
 }
 
@@ -53,6 +56,14 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 	if !slices.Contains([]string{"", "yaml", "json"}, f.patch) {
 		return usagef("--patch=%s: use --patch=yaml or --patch=json", f.patch)
 	}
+	if err := f.images.check(); err != nil {
+		return err
+	}
+	images, err := f.images.open(ctx, p.stderr)
+	if err != nil {
+		return err
+	}
+	defer images.close()
 	loaded, err := f.source.load(ctx, p, paths)
 	if err != nil {
 		return err
@@ -74,7 +85,7 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 	if err != nil {
 		return err
 	}
-	g := &gate.Gate{Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Version: version.String(), Now: time.Now}
+	g := &gate.Gate{Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images, Version: version.String(), Now: time.Now}
 	err = g.Explain(ctx, loaded, func(e gate.Explanation) error {
 		codes = append(codes, e.Outcome.Exit())
 		return p.show(f, &e)

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,10 +74,12 @@ func (f *imageFlags) open(ctx context.Context, stderr io.Writer) (*gateImages, e
 	}
 	sources := &imageSources{remote: noNetwork{}}
 	if err := g.open(ctx, f.images, sources); err != nil {
-		return nil, errors.Join(err, g.close())
+		g.close()
+		return nil, err
 	}
 	if err := f.connect(g, sources, stderr); err != nil {
-		return nil, errors.Join(err, g.close())
+		g.close()
+		return nil, err
 	}
 	return g, nil
 }
@@ -200,12 +202,11 @@ func (f *imageFlags) cacheDir() (string, error) {
 }
 
 // close ends what the run began, the last first.
-func (g *gateImages) close() error {
-	for i := len(g.closers) - 1; i >= 0; i-- {
-		g.closers[i]()
+func (g *gateImages) close() {
+	for _, end := range slices.Backward(g.closers) {
+		end()
 	}
 	g.closers = nil
-	return nil
 }
 
 // evidenceVerifier is cosign's verifier as package evidence calls it.
