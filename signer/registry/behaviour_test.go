@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -538,4 +539,34 @@ func TestTheNextPageIsFoundAmongOtherLinks(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", header, got, want)
 		}
 	}
+}
+
+func TestAStreamMayTakeLongAsLongAsItMovesOn(t *testing.T) {
+	t.Run("a few bytes at a time are none", func(t *testing.T) {
+		t.Parallel()
+		server := start(t, registrytest.Referrers)
+		options := server.Options()
+		p := push(t, newClient(t, options), server.Repository("acme/app"))
+		server.Inject(registrytest.Drip(50 * time.Millisecond))
+		options.RequestTimeout = 300 * time.Millisecond
+		wantKind(t, operations["stream"](t.Context(), newClient(t, options), p), registry.Timeout)
+	})
+	t.Run("a large blob over a slow line", func(t *testing.T) {
+		t.Parallel()
+		server := start(t, registrytest.Referrers)
+		options := server.Options()
+		content := bytes.Repeat([]byte("0123456789abcdef"), 6<<12)
+		blob, err := newClient(t, options).PushBlob(t.Context(), server.Repository("acme/app"), content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.Inject(registrytest.Chunks(content, 64<<10, 500*time.Millisecond))
+		options.RequestTimeout = 2 * time.Second
+		p := pushed{repository: server.Repository("acme/app"), blob: blob}
+		if err := operations["stream"](t.Context(), newClient(t, options), p); err != nil {
+			t.Errorf("streamed: %v", err)
+		}
+		// Held in memory, it has the time of one request.
+		wantKind(t, operations["blob"](t.Context(), newClient(t, options), p), registry.Timeout)
+	})
 }

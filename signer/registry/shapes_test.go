@@ -19,7 +19,10 @@ import (
 
 func eachShape(t *testing.T, test func(t *testing.T, shape registrytest.Shape)) {
 	for _, shape := range registrytest.Shapes() {
-		t.Run(string(shape), func(t *testing.T) { test(t, shape) })
+		t.Run(string(shape), func(t *testing.T) {
+			t.Parallel() // each has a registry of its own
+			test(t, shape)
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -74,6 +75,19 @@ func Drip(each time.Duration) Fault {
 			}
 			_ = http.NewResponseController(w).Flush()
 			wait(r.Context(), each)
+		}
+	})
+}
+
+// Chunks answers with content in pieces, waiting before each.
+func Chunks(content []byte, size int, each time.Duration) Fault {
+	return answer(func(w http.ResponseWriter, r *http.Request) {
+		for chunk := range slices.Chunk(content, size) {
+			wait(r.Context(), each)
+			if _, err := w.Write(chunk); err != nil || r.Context().Err() != nil {
+				return
+			}
+			_ = http.NewResponseController(w).Flush()
 		}
 	})
 }
