@@ -179,6 +179,17 @@ func TestThatTheReferrersAPIIsMissingIsRememberedForAWhile(t *testing.T) {
 	}
 }
 
+func TestARepositoryThatDoesNotExistYetSaysNothingAboutTheAPI(t *testing.T) {
+	server := start(t, registrytest.Referrers)
+	reader := newClient(t, server.Options())
+	list, err := reader.Referrers(t.Context(), server.Repository("acme/app"), registry.DigestOf(nil))
+	if err != nil || len(list) != 0 {
+		t.Fatalf("got %v, %v, want an empty list", list, err)
+	}
+	p := push(t, newClient(t, server.Options()), server.Repository("acme/app"))
+	wantReferrers(t, reader, p, p.referrer.Digest)
+}
+
 func TestAnIndexIsPushedWithItsImages(t *testing.T) {
 	server := start(t, registrytest.Referrers)
 	client := newClient(t, server.Options())
