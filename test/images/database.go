@@ -21,10 +21,13 @@ type Advisory struct {
 	Fixed string
 }
 
-// debian is the bucket of advisories and source the data source behind it.
+// The buckets of advisories, and the data sources behind them. The programs of the images are Go's, and a database
+// that knows nothing of Go says nothing about them.
 const (
-	debian = "debian 12"
-	source = types.SourceID("debian")
+	debian       = "debian 12"
+	debianSource = types.SourceID("debian")
+	golang       = "go::GitHub Security Advisory Go"
+	golangSource = types.SourceID("ghsa")
 )
 
 // Database writes a vulnerability database in trivy-db's form, schema 2, into dir: trivy.db and
@@ -41,7 +44,10 @@ func Database(dir string, built time.Time, advisories []Advisory) (err error) {
 	defer func() { err = errors.Join(err, trivydb.Close()) }()
 	config := trivydb.Config{}
 	err = config.BatchUpdate(func(tx *bolt.Tx) error {
-		if err := config.PutDataSource(tx, debian, types.DataSource{ID: source, Name: "Debian Security Tracker", URL: "https://security-tracker.debian.org"}); err != nil {
+		if err := config.PutDataSource(tx, debian, types.DataSource{ID: debianSource, Name: "Debian Security Tracker", URL: "https://security-tracker.debian.org"}); err != nil {
+			return err
+		}
+		if err := putGo(tx, config); err != nil {
 			return err
 		}
 		for _, a := range advisories {
@@ -70,6 +76,20 @@ func put(tx *bolt.Tx, config trivydb.Config, a Advisory) error {
 	return config.PutVulnerability(tx, a.ID, types.Vulnerability{
 		Title: a.Title, Severity: severities[level],
 		VendorSeverity: types.VendorSeverity{"nvd": types.Severity(level)},
+	})
+}
+
+// putGo puts one advisory of Go, about a module that the images' programs do not use.
+func putGo(tx *bolt.Tx, config trivydb.Config) error {
+	if err := config.PutDataSource(tx, golang, types.DataSource{ID: golangSource, Name: "GitHub Security Advisory Go", URL: "https://github.com/advisories"}); err != nil {
+		return err
+	}
+	const id = "CVE-2021-38561"
+	if err := config.PutAdvisory(tx, []string{golang, "golang.org/x/text"}, id, types.Advisory{PatchedVersions: []string{"0.3.7"}, VulnerableVersions: []string{"< 0.3.7"}}); err != nil {
+		return err
+	}
+	return config.PutVulnerability(tx, id, types.Vulnerability{
+		Title: "Out-of-bounds read in golang.org/x/text/language", Severity: "HIGH", VendorSeverity: types.VendorSeverity{"nvd": types.SeverityHigh},
 	})
 }
 
