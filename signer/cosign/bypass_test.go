@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portcullis-dev/portcullis/signer"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
@@ -615,4 +616,84 @@ func FuzzReadAttached(f *testing.F) {
 			t.Errorf("got %d bytes of reasons (%v)", len(text), err)
 		}
 	})
+}
+
+// TestIntermediateThatEndedBeforeSigning is CVE-2026-24122 to the letter: the issuer was valid when it issued
+// the certificate, and no longer when that signed. cosign v2 looks at the former only.
+func TestIntermediateThatEndedBeforeSigning(t *testing.T) {
+	now := time.Now().Truncate(time.Second)
+	pki, err := signertest.NewAt(func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, err := cosign.ParseRoots(pki.TrustedRoot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range forms() {
+		if f.key {
+			continue
+		}
+		for name, test := range map[string]struct {
+			signed time.Duration // before now; the intermediate ended an hour before
+			counts bool
+		}{
+			"a minute before its end": {61 * time.Minute, true},
+			"a minute after its end":  {59 * time.Minute, false},
+		} {
+			t.Run(f.name+" "+name, func(t *testing.T) {
+				store := newMemory()
+				f.attach(t, pki, nil, store, realDigest, signertest.ExpiredIntermediate, signertest.At(now.Add(-test.signed)), signertest.IssuedBefore(5*time.Minute))
+				evidence := verify(t, cosign.NewVerifier(cosign.Options{Roots: roots}), store, realDigest, compile(t, f.authority(nil)))
+				if (counted(evidence) == 1) != test.counts {
+					t.Errorf("got %+v, want that it counts %t", evidence, test.counts)
+				}
+			})
+		}
+	}
+}
+
+func TestOtherPayloadsOfLegacySignatures(t *testing.T) {
+	b := newBench(t)
+	good := must[[]byte](t)(signertest.SimpleSigning(app.String(), realDigest, nil))
+	for name, test := range map[string]struct {
+		payload []byte
+		want    string
+	}{
+		"another type": {bytes.Replace(good, []byte("cosign container image signature"), []byte("atomic container signature"), 1), "its payload has the type"},
+		"no JSON":      {good[:20], "its payload cannot be read"},
+		"a list":       {[]byte("[]"), "its payload cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.store = newMemory()
+			attachLegacy(t, b.store, realDigest, ".sig", must[signertest.Legacy](t)(b.pki.SignPayloadWithKey(b.by, test.payload)))
+			wantRejected(t, b.verify(realDigest, b.byKey()), test.want)
+		})
+	}
+}
+
+// TestTimeIsTheEarliest: stamping a signature again must not make it younger.
+func TestTimeIsTheEarliest(t *testing.T) {
+	b := newBench(t)
+	for _, f := range forms() {
+		t.Run(f.name, func(t *testing.T) {
+			signed := time.Now().Add(-48 * time.Hour).Truncate(time.Second).UTC()
+			b.store = newMemory()
+			f.attach(t, b.pki, b.by, b.store, realDigest, signertest.Logged(), signertest.Stamped(), signertest.At(signed))
+			evidence := b.verify(realDigest, f.authority(b.by))
+			if counted(evidence) != 1 {
+				t.Fatalf("got %+v, want one that counts", evidence)
+			}
+			var got string
+			for _, s := range evidence.Signatures {
+				got = s.Time
+			}
+			for _, a := range evidence.Attestations {
+				got = a.Time
+			}
+			if want := signed.Format(time.RFC3339); got != want {
+				t.Errorf("got time %s, want %s", got, want)
+			}
+		})
+	}
 }

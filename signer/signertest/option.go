@@ -7,6 +7,7 @@ type Option interface{ apply(*settings) }
 
 type settings struct {
 	at     time.Time
+	lead   time.Duration
 	faults map[Fault]bool
 	logged bool
 	twice  bool
@@ -22,6 +23,9 @@ func (o option) apply(s *settings) { o(s) }
 
 // At is the time of signing: certificate, log entry and timestamp are of then. It is the clock's by default.
 func At(at time.Time) Option { return option(func(s *settings) { s.at = at }) }
+
+// IssuedBefore is how long before the time of signing the certificate was issued; less than ten minutes is good.
+func IssuedBefore(lead time.Duration) Option { return option(func(s *settings) { s.lead = lead }) }
 
 // Logged puts a signature by key into the transparency log; keyless ones always are.
 func Logged() Option { return option(func(s *settings) { s.logged = true }) }

@@ -99,7 +99,7 @@ func (p *PKI) keyless(identity Identity, s *settings) (*holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	issued := s.at
+	issued := s.at.Add(-s.lead)
 	if s.has(ExpiredCertificate) {
 		issued = issued.Add(-leafValidity - time.Minute)
 	}
