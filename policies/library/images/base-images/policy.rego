@@ -1,7 +1,7 @@
 # METADATA
 # title: Allowed base images
 # description: |
-#   Most of an image is its base, and most of what is wrong with it. Images may be built upon listed ones only. What an image was
+#   Most of an image is its base, and most of what is wrong with it, so images may be built upon listed ones only. What an image was
 #   built upon is known from its SLSA provenance, or because its lowest layers are those of an allowed image. Provenance
 #   names every image that a build drew on, compilers of earlier stages and frontends included: all have to be
 #   allowed. Labels that name a base are the builder's own word and count only by parameter. Nothing is allowed

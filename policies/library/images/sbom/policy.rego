@@ -1,8 +1,8 @@
 # METADATA
 # title: Bill of materials
 # description: |
-#   When the next library turns out to be broken, the question is which images hold it. A software bill of materials answers
-#   it without anybody looking into the images again. It has to be attested for the very digest, and to list
+#   When the next library turns out to be broken, a software bill of materials says which images hold it, without anybody
+#   looking into them again. It has to be attested for the very digest, and to list
 #   something: an empty one answers nothing.
 # related_resources:
 #   - https://spdx.dev/learn/overview/

@@ -1,8 +1,8 @@
 # METADATA
 # title: Fresh scans
 # description: |
-#   A scan says what was known on the day of its vulnerability database. The image does not change, what is known about it does: an
-#   old scan hides what was published since. Both the scan and the database it used have to be young enough. A time in the
+#   A scan says what was known on the day of its vulnerability database: an old one hides what was published since. The image
+#   does not change, what is known about it does. Both the scan and the database it used have to be young enough. A time in the
 #   future, or none, is no age. Pods of a template that was admitted before only warn, by default, so that a scanner that is
 #   down does not stop a failover.
 # related_resources:
