@@ -1,10 +1,11 @@
 # METADATA
 # title: Built by an allowed builder from an allowed source
 # description: |
-#   Provenance says which builder made an image from which repository, which a signature does not: an image built on somebody's laptop, or from a fork, has none that counts. SLSA provenance v0.2 and v1 are
-#   understood. Builders and sources are compared as a whole or by segments, never by how they begin, and nothing is
-#   allowed until it is listed. Where a builder does not say what it was asked to build, every
-#   repository that the build drew on has to be allowed.
+#   Provenance says which builder made an image from which repository, which a signature does not: an image built on
+#   somebody's laptop, or from a fork, has none that counts. SLSA provenance v0.2 and v1 are understood. Builders and
+#   sources are compared as a whole or by segments, never by how they begin, and nothing is allowed until it is
+#   listed. Where a builder does not say what it was asked to build, every repository that the build drew on has to be
+#   allowed.
 # related_resources:
 #   - https://slsa.dev/spec/v1.0/provenance
 #   - https://slsa.dev/spec/v0.2/provenance
