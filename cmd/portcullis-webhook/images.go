@@ -14,10 +14,12 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/webhook"
 	"github.com/portcullis-dev/portcullis/cmd/internal/registryflags"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/scanner/queue"
 	"github.com/portcullis-dev/portcullis/signer"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
 	"github.com/portcullis-dev/portcullis/signer/registry"
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 )
 
@@ -26,6 +28,7 @@ type imageFlags struct {
 	registries  registryflags.Flags
 	trustedRoot string
 	pullSecrets bool
+	queueScans  bool
 
 	cacheDir                          string
 	cacheAge, refreshAge, negativeAge time.Duration
@@ -37,6 +40,7 @@ func (f *imageFlags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json `file` of Sigstore that keyless signatures and log entries are verified with, watched for changes")
 	f.registries.Register(set)
 	set.BoolVar(&f.pullSecrets, "use-pull-secrets", false, "read images with the pull secrets of their pods, too; needs the right to read Secrets")
+	set.BoolVar(&f.queueScans, "queue-scans", false, "ask for scans that are missing, and read signed ones, in ImageScan objects; needs the right to get, create and update them")
 	set.StringVar(&f.cacheDir, "evidence-cache-dir", "", "`folder` that keeps what positive verifications rest on, for after a restart; only in memory by default")
 	set.DurationVar(&f.cacheAge, "evidence-cache-age", evidence.DefaultAge, "longest `time` that verified evidence is used without asking the registry again")
 	set.DurationVar(&f.refreshAge, "evidence-refresh-age", evidence.DefaultRefreshAge, "`time` after which evidence in use is verified anew in the background")
@@ -50,6 +54,8 @@ func (f *imageFlags) check(noCluster bool) error {
 	switch {
 	case f.pullSecrets && noCluster:
 		return usagef("--use-pull-secrets and --no-cluster contradict each other: leave one out")
+	case f.queueScans && noCluster:
+		return usagef("--queue-scans and --no-cluster contradict each other: leave one out")
 	case f.cacheAge <= 0 || f.refreshAge <= 0 || f.negativeAge <= 0:
 		return usagef("--evidence-cache-age, --evidence-refresh-age and --evidence-negative-age are times above 0: leave them out for the defaults")
 	case f.cacheBytes <= 0 || f.cacheDirBytes <= 0:
@@ -64,7 +70,7 @@ type images struct {
 	registry    *registry.Client
 	credentials registry.Credentials // the operator's
 	roots       *cosign.Roots        // nil without --trusted-root
-	cluster     *cluster.Cluster     // nil with --no-cluster
+	cluster     dynamic.Interface    // nil with --no-cluster
 }
 
 // open checks what the flags name.
@@ -86,10 +92,15 @@ func (f *imageFlags) open(config *rest.Config) (*images, error) {
 			return nil, fmt.Errorf("%w: correct --trusted-root", err)
 		}
 	}
-	if config != nil {
-		if i.cluster, err = cluster.New(config); err != nil {
-			return nil, err
-		}
+	if config == nil {
+		return i, nil
+	}
+	config = rest.CopyConfig(config)
+	// One read for each pod of a controller: a client that throttles itself would turn a burst into deadlines missed
+	// (kyverno#3390).
+	config.QPS, config.Burst = 200, 400
+	if i.cluster, err = dynamic.NewForConfig(config); err != nil {
+		return nil, fmt.Errorf("making a client of the cluster: %w", err)
 	}
 	return i, nil
 }
@@ -105,9 +116,9 @@ func (i *images) accepts(bundle *policies.Bundle) error {
 // facts are those of the cluster and of images.
 func (i *images) facts(around admission.Facts, logger *slog.Logger, metrics *webhook.Metrics, tasks *background) (admission.Facts, error) {
 	counts := evidence.NewMetrics()
+	verifies := verifier{cosign.NewVerifier(cosign.Options{Roots: i.roots})}
 	options := evidence.Options{
-		Registry:  i.registry,
-		Verifier:  verifier{cosign.NewVerifier(cosign.Options{Roots: i.roots})},
+		Registry: i.registry, Verifier: verifies,
 		NoOwners:  "the webhook runs with --no-cluster",
 		Directory: i.flags.cacheDir, MaxDiskBytes: i.flags.cacheDirBytes, MaxBytes: i.flags.cacheBytes,
 		Age: i.flags.cacheAge, RefreshAge: i.flags.refreshAge, NegativeAge: i.flags.negativeAge,
@@ -117,10 +128,15 @@ func (i *images) facts(around admission.Facts, logger *slog.Logger, metrics *web
 		options.TrustedRoot = func() string { _, hash := i.roots.Current(); return hash }
 	}
 	if i.cluster != nil {
-		options.Owners = i.cluster
+		options.Owners = cluster.New(i.cluster)
 	}
 	if i.flags.pullSecrets {
-		options.PullSecrets, options.WithCredentials = i.cluster, i.withCredentials
+		options.PullSecrets, options.WithCredentials = cluster.New(i.cluster), i.withCredentials
+	}
+	if i.flags.queueScans {
+		objects := queue.NewClient(i.cluster)
+		options.Queue = queue.NewAsker(objects, queue.AskerOptions{By: "portcullis-webhook"})
+		options.Statements = &statements{objects: objects, verifier: verifies.Verifier}
 	}
 	facts, err := evidence.New(around, options)
 	if err != nil {
@@ -167,4 +183,23 @@ type verifier struct{ *cosign.Verifier }
 // Verify implements [evidence.Verifier].
 func (v verifier) Verify(ctx context.Context, source evidence.Registry, repository registry.Repository, digest string, trust *signer.Configuration) (signer.Evidence, error) {
 	return v.Verifier.Verify(ctx, source, cosign.Target{Repository: repository, Digest: digest}, trust)
+}
+
+// statements are the scans in ImageScan objects. Anybody may have written those: only what an authority has signed about this
+// very digest counts.
+type statements struct {
+	objects interface {
+		Statement(ctx context.Context, digest string) ([]byte, error)
+	}
+	verifier *cosign.Verifier
+}
+
+// Statements implements [evidence.Statements].
+func (s *statements) Statements(ctx context.Context, repository registry.Repository, digest string, trust *signer.Configuration) ([]signer.Attestation, error) {
+	content, err := s.objects.Statement(ctx, digest)
+	if err != nil || content == nil {
+		return nil, err
+	}
+	attestations, _ := s.verifier.VerifyEnvelope(ctx, content, digest, repository, trust)
+	return attestations, nil
 }

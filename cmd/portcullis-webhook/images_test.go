@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +15,10 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/portcullis-dev/portcullis/scanner"
+	"github.com/portcullis-dev/portcullis/signer"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
+	"github.com/portcullis-dev/portcullis/signer/registry"
 	"github.com/portcullis-dev/portcullis/signer/registrytest"
 	"github.com/portcullis-dev/portcullis/signer/signertest"
 )
@@ -60,14 +65,7 @@ func TestImagesAreJudgedByTheirSignatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := cosign.NewKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := newKey(t)
 	public, err := key.PublicPEM()
 	if err != nil {
 		t.Fatal(err)
@@ -171,6 +169,7 @@ func TestMistakesInFlagsAboutImages(t *testing.T) {
 		"a root that is not there":          {"--trusted-root=/none", exitInternal, "correct --trusted-root"},
 		"a root that is none":               {"--trusted-root=" + garbage, exitInternal, "correct --trusted-root"},
 		"pull secrets without a cluster":    {"--use-pull-secrets", exitUsage, "leave one out"},
+		"a queue without a cluster":         {"--queue-scans", exitUsage, "leave one out"},
 		"no age":                            {"--evidence-cache-age=0s", exitUsage, "above 0"},
 		"no memory":                         {"--evidence-cache-bytes=0", exitUsage, "above 0"},
 		"a mirror of nothing":               {"--registry-mirror=mirror.example.com", exitUsage, "REGISTRY=HOST"},
@@ -218,4 +217,78 @@ func testPublicKey(t *testing.T) string {
 		t.Fatal(fmt.Errorf("making a key: %w", err))
 	}
 	return key.PEM()
+}
+
+type objectFunc func(digest string) ([]byte, error)
+
+func (f objectFunc) Statement(_ context.Context, digest string) ([]byte, error) { return f(digest) }
+
+// TestAScanInAnObjectCountsByItsSignatureOnly: anybody may have written the object.
+func TestAScanInAnObjectCountsByItsSignatureOnly(t *testing.T) {
+	release, other := newKey(t), newKey(t)
+	repository := registry.Repository{Registry: "ghcr.io", Path: "acme/app"}
+	image := cosign.Target{Repository: repository, Digest: registry.DigestOf([]byte("app"))}
+	public, err := release.PublicPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, err := signer.Compile(&signer.Trust{Authorities: []signer.Authority{{Name: "scanner", Images: []string{"ghcr.io/acme/**"}, Keys: []signer.Key{{PEM: public}}}}, Scanners: []string{"scanner"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	statement := func(target cosign.Target, key *cosign.Key) ([]byte, error) {
+		content, err := cosign.NewStatement(target, scanner.PredicateType, []byte(`{"scanner":{}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cosign.SignStatement(target, key, content, signer.FormatBundle)
+	}
+	for name, test := range map[string]struct {
+		object func() ([]byte, error)
+		want   int
+		fault  bool
+	}{
+		"signed by who is trusted": {func() ([]byte, error) { return statement(image, release) }, 1, false},
+		"signed by somebody else":  {func() ([]byte, error) { return statement(image, other) }, 0, false},
+		"signed about another image": {func() ([]byte, error) {
+			return statement(cosign.Target{Repository: repository, Digest: registry.DigestOf([]byte("other"))}, release)
+		}, 0, false},
+		"not signed":                 {func() ([]byte, error) { return []byte(`{"predicate":{}}`), nil }, 0, false},
+		"none":                       {func() ([]byte, error) { return nil, nil }, 0, false},
+		"an API server that is slow": {func() ([]byte, error) { return nil, errors.New("etcd is slow") }, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kept := &statements{objects: objectFunc(func(string) ([]byte, error) { return test.object() }), verifier: cosign.NewVerifier(cosign.Options{})}
+			got, err := kept.Statements(t.Context(), repository, image.Digest, trust)
+			if (err != nil) != test.fault || len(got) != test.want {
+				t.Errorf("%d attestations, error %v, want %d, a fault: %v", len(got), err, test.want, test.fault)
+			}
+		})
+	}
+}
+
+func newKey(t *testing.T) *cosign.Key {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := cosign.NewKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// TestAWebhookThatAsksForScansSaysThatItWrites, or the API server would not tell it of dry runs apart.
+func TestAWebhookThatAsksForScansSaysThatItWrites(t *testing.T) {
+	for flag, want := range map[string]string{"--queue-scans": "sideEffects: NoneOnDryRun", "--queue-scans=false": "sideEffects: None\n"} {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), []string{"--print-config", "--service=a/b", flag}, nil, &stdout, &stderr); code != exitOK {
+			t.Fatalf("exit code %d: %s", code, stderr.String())
+		}
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("%s: no %q in\n%s", flag, want, stdout.String())
+		}
+	}
 }

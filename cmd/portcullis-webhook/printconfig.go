@@ -56,7 +56,7 @@ func printConfig(f *flags, stdout, stderr io.Writer) error {
 
 func (f *flags) configuration() (configuration.Options, error) {
 	options := configuration.Options{
-		Name: f.name, URL: f.url, TimeoutSeconds: f.timeoutSeconds,
+		Name: f.name, URL: f.url, TimeoutSeconds: f.timeoutSeconds, Writes: f.images.queueScans,
 		Recovery: configuration.Recovery{Namespace: f.ownSpace, NodeNamespaces: f.nodeNamespaces},
 	}
 	mode, err := webhook.ParseCallerMode(f.caller)

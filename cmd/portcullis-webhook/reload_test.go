@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -114,5 +115,23 @@ func TestABundleThatIsGoneForAMomentChangesNothing(t *testing.T) {
 	watch.look()
 	if reviewer.Engine() != engine {
 		t.Error("the engine was replaced though there is no bundle")
+	}
+}
+
+// TestABundleThatIsNotAcceptedIsNotActivated: this process cannot judge by it.
+func TestABundleThatIsNotAcceptedIsNotActivated(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, bundleText("5", "red"))
+	engine, err := compileBundle(os.DirFS(dir), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reviewer := admission.NewReviewer(engine, informer.None{Reason: "test"}, time.Now)
+	var log bytes.Buffer
+	watch := newBundleWatch(&flags{bundle: dir}, reviewer, func(*policies.Bundle) error { return errors.New("give --trusted-root") }, slog.New(slog.NewJSONHandler(&log, nil)))
+	write(t, dir, bundleText("6", "blue"))
+	watch.look()
+	if got := reviewer.Engine().Bundle().Manifest.Serial; got != 5 || !strings.Contains(log.String(), "give --trusted-root") {
+		t.Errorf("serial %d is active, the log is %s, want 5 and --trusted-root", got, &log)
 	}
 }

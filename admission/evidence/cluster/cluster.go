@@ -17,24 +17,14 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
 )
 
 // Cluster reads single objects.
 type Cluster struct{ client dynamic.Interface }
 
-// New makes a reader of the cluster that config is for. Nothing is asked yet.
-func New(config *rest.Config) (*Cluster, error) {
-	config = rest.CopyConfig(config)
-	// One read for each pod of a controller: a client that throttles itself would turn a burst into deadlines
-	// missed (kyverno#3390).
-	config.QPS, config.Burst = 200, 400
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("making a client of the cluster: %w", err)
-	}
-	return &Cluster{client: client}, nil
-}
+// New makes a reader of a cluster. Nothing is asked yet. A client that throttles itself turns a burst of pods into deadlines
+// missed.
+func New(client dynamic.Interface) *Cluster { return &Cluster{client: client} }
 
 // get reads an object, nil if it is not there.
 func (c *Cluster) get(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error) {

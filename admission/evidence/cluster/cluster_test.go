@@ -18,7 +18,7 @@ import (
 
 func newCluster(objects ...k8sruntime.Object) (*Cluster, *dynamicfake.FakeDynamicClient) {
 	client := dynamicfake.NewSimpleDynamicClient(k8sruntime.NewScheme(), objects...)
-	return &Cluster{client: client}, client
+	return New(client), client
 }
 
 func object(apiVersion, kind, name string, fields map[string]any) *unstructured.Unstructured {

@@ -67,7 +67,9 @@ type Options struct {
 	SecretPath string
 	// TimeoutSeconds of the entries fail and ignore, DefaultTimeoutSeconds if 0.
 	TimeoutSeconds int32
-	Recovery       Recovery
+	// Writes says that the webhook writes objects, though not on a dry run: it asks for scans.
+	Writes   bool
+	Recovery Recovery
 }
 
 // Service is where the webhook is reached inside the cluster.
@@ -158,6 +160,13 @@ func (o *Options) timeout(entry entry) *int32 {
 	return new(o.TimeoutSeconds)
 }
 
+func (o *Options) sideEffects() *admissionregistrationv1.SideEffectClass {
+	if o.Writes {
+		return new(admissionregistrationv1.SideEffectClassNoneOnDryRun)
+	}
+	return new(admissionregistrationv1.SideEffectClassNone)
+}
+
 func (o *Options) validating(entries []entry) *admissionregistrationv1.ValidatingWebhookConfiguration {
 	if len(entries) == 0 {
 		return nil
@@ -174,7 +183,7 @@ func (o *Options) validating(entries []entry) *admissionregistrationv1.Validatin
 			NamespaceSelector:       entry.namespaces,
 			FailurePolicy:           &entry.failurePolicy,
 			MatchPolicy:             new(admissionregistrationv1.Equivalent),
-			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
+			SideEffects:             o.sideEffects(),
 			TimeoutSeconds:          o.timeout(entry),
 			AdmissionReviewVersions: []string{"v1"},
 			MatchConditions:         entry.conditions,
@@ -199,7 +208,7 @@ func (o *Options) mutating(entries []entry) *admissionregistrationv1.MutatingWeb
 			NamespaceSelector: entry.namespaces,
 			FailurePolicy:     &entry.failurePolicy,
 			MatchPolicy:       new(admissionregistrationv1.Equivalent),
-			SideEffects:       new(admissionregistrationv1.SideEffectClassNone),
+			SideEffects:       o.sideEffects(),
 			TimeoutSeconds:    o.timeout(entry),
 			// A sidecar that a later webhook adds is patched, too.
 			ReinvocationPolicy:      new(admissionregistrationv1.IfNeededReinvocationPolicy),
