@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestMain is the child, too: the program starts itself again.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "child" {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// call runs the program.
+func call(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, strings.NewReader(""), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestWrongUsage(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"no command":                       {[]string{}, "name a command"},
+		"a command that there is not":      {[]string{"analyze"}, `no command "analyze"`},
+		"nothing to scan":                  {[]string{"scan"}, "name images"},
+		"a flag that there is not":         {[]string{"scan", "--severity=high", "alpine"}, "--severity"},
+		"an output that there is not":      {[]string{"scan", "-o", "sarif", "alpine"}, "use table, json or predicate"},
+		"attaching without a key":          {[]string{"scan", "--attach", "alpine"}, "give --key"},
+		"a password without a key":         {[]string{"scan", "--key-password-file=x", "alpine"}, "--key-password-file is for --key"},
+		"a format that there is not":       {[]string{"scan", "--format=notation", "alpine"}, "use bundle or legacy"},
+		"a platform that is none":          {[]string{"scan", "--platform=amd64", "alpine"}, "linux/amd64"},
+		"no children":                      {[]string{"scan", "--children=0", "alpine"}, "at least 1"},
+		"a folder that is not there":       {[]string{"scan", "--work-dir", t.TempDir(), "--database=./no-such-folder", "alpine"}, "there is no such folder"},
+		"no database":                      {[]string{"scan", "--work-dir", t.TempDir(), "--database=", "alpine"}, "--database is empty"},
+		"a key for a database in a folder": {[]string{"scan", "--work-dir", t.TempDir(), "--database=.", "--java-database=", "--database-key=run.go", "alpine"}, "leave one out"},
+		"serving without a key":            {[]string{"serve", "--kubeconfig=x"}, "give --key"},
+		"serving outside a cluster":        {[]string{"serve", "--key=x"}, "give --kubeconfig"},
+		"keeping scans elsewhere":          {[]string{"serve", "--key=x", "--keep-in=disk"}, "use registry or object"},
+		"probes at no address":             {[]string{"serve", "--key=x", "--probes=8082"}, "give host:port"},
+		"arguments of the child":           {[]string{"child", "x"}, "takes flags only"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := call(t, c.args...)
+			if code != exitUsage || !strings.Contains(stderr, c.says) {
+				t.Errorf("got exit %d and %q, want %d and %q", code, stderr, exitUsage, c.says)
+			}
+		})
+	}
+}
+
+func TestOutputCannotMoveTheCursor(t *testing.T) {
+	if got, want := clean("a\x1b[2Jb\u202ec\nd"), "a\ufffd[2Jb\ufffdc\ufffdd"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

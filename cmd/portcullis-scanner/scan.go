@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/portcullis-dev/portcullis/admission/workload"
+	"github.com/portcullis-dev/portcullis/scanner"
+	"github.com/portcullis-dev/portcullis/scanner/child"
+	"github.com/portcullis-dev/portcullis/signer/cosign"
+	"github.com/portcullis-dev/portcullis/signer/registry"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+)
+
+// The outputs of scan.
+const (
+	outputTable     = "table"
+	outputJSON      = "json"
+	outputPredicate = "predicate"
+)
+
+// scanFlags are those of scan alone.
+type scanFlags struct {
+	flags
+	output string
+	attach bool
+}
+
+func (p *program) scanCommand() *cobra.Command {
+	var f scanFlags
+	command := &cobra.Command{
+		Use:   "scan IMAGE...",
+		Short: "Scan images, print what is in them, and attach it signed",
+		Long: `portcullis-scanner scan pulls images and says what is in them: an image is a reference,
+oci:DIR for an OCI image layout, or tar:FILE for an archive of docker save or of a layout.
+Of an index all images for Linux are scanned, and what is in any of them counts.
+
+With --attach the scan is signed with --key and attached to the image, in place of the
+one before.`,
+		Example: `  # What is in an image
+  portcullis-scanner scan ghcr.io/acme/shop:1.2
+
+  # As CI: scan what was built, attach the scan and the SBOMs
+  portcullis-scanner scan --attach --key=scanner.key --sbom ghcr.io/acme/shop@sha256:…
+
+  # Without network
+  portcullis-scanner scan --database=/var/lib/trivy/db --java-database= oci:build/image`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("there is nothing to scan: name images")
+			}
+			return nil
+		},
+		RunE: func(command *cobra.Command, args []string) error {
+			return p.scan(command.Context(), &f, args)
+		},
+	}
+	command.Flags().StringVarP(&f.output, "output", "o", outputTable, "`form` of the output: table, json (one report a line) or predicate (the attestation's, one a line)")
+	command.Flags().BoolVar(&f.attach, "attach", false, "sign the scan with --key and attach it to the image")
+	f.register(command.Flags(), child.DefaultMaxImages)
+	return command
+}
+
+// image is one that is to be scanned.
+type image struct {
+	name   string // as it was given
+	source child.Source
+	target cosign.Target
+	layout bool
+}
+
+func (p *program) scan(ctx context.Context, f *scanFlags, names []string) error {
+	switch {
+	case f.output != outputTable && f.output != outputJSON && f.output != outputPredicate:
+		return usagef("--output is %q: use table, json or predicate", f.output)
+	case f.attach && f.key == "":
+		return usagef("--attach signs the scan: give --key")
+	}
+	w, err := f.open(ctx, slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	images, err := p.find(ctx, w, f, names)
+	if err != nil {
+		return err
+	}
+	results := make([]scanned, len(images))
+	group, groupContext := errgroup.WithContext(ctx)
+	group.SetLimit(f.children + 1) // one more, which is pulled meanwhile
+	for i := range images {
+		group.Go(func() (err error) {
+			if results[i], err = w.scan(groupContext, images[i].source, images[i].target); err != nil {
+				return err
+			}
+			if f.attach {
+				return w.attach(groupContext, results[i])
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i := range results {
+		if results[i].Report.State != scanner.StateComplete {
+			p.code = exitUndecided
+		}
+		if err := p.print(f.output, images[i].name, &results[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find resolves the arguments. Those that are one image are scanned once.
+func (p *program) find(ctx context.Context, w *works, f *scanFlags, names []string) ([]image, error) {
+	var images []image
+	for _, name := range names {
+		found, err := w.resolve(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range found {
+			if f.attach && one.layout {
+				return nil, usagef("%s is in no registry, where a scan could be attached: leave --attach out", name)
+			}
+			if !slices.ContainsFunc(images, func(other image) bool { return other.target == one.target }) {
+				images = append(images, one)
+			}
+		}
+	}
+	return images, nil
+}
+
+// resolve finds the images of an argument: one of a registry, all of a layout.
+func (w *works) resolve(ctx context.Context, name string) ([]image, error) {
+	for _, scheme := range []string{"oci:", "tar:"} {
+		if path, ok := strings.CutPrefix(name, scheme); ok {
+			return resolveLayout(name, path)
+		}
+	}
+	parsed, err := workload.ParseImage(name)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	repository := registry.Repository{Registry: parsed.Registry, Path: parsed.Repository}
+	digest := parsed.Digest
+	if digest == "" {
+		m, err := w.registry.Resolve(ctx, repository, parsed.Tag)
+		if err != nil {
+			return nil, err
+		}
+		digest = m.Digest
+	}
+	return []image{{name: name, source: w.registry, target: cosign.Target{Repository: repository, Digest: digest}}}, nil
+}
+
+func resolveLayout(name, path string) ([]image, error) {
+	layout, err := registry.NewLayout(path)
+	if err != nil {
+		return nil, err
+	}
+	listed, err := layout.Images()
+	if err != nil {
+		return nil, err
+	}
+	if len(listed) == 0 {
+		return nil, fmt.Errorf("%s has no image in it", name)
+	}
+	var images []image
+	for _, d := range listed {
+		images = append(images, image{name: name + "@" + d.Digest, source: layout, layout: true, target: cosign.Target{Repository: registry.Repository{Registry: "localhost", Path: "layout"}, Digest: d.Digest}})
+	}
+	return images, nil
+}
+
+// print writes one result.
+func (p *program) print(output, name string, s *scanned) error {
+	switch output {
+	case outputPredicate:
+		_, err := fmt.Fprintf(p.stdout, "%s\n", s.predicate)
+		return err
+	case outputJSON:
+		line, err := json.Marshal(struct {
+			Image  string         `json:"image"`
+			Digest string         `json:"digest"`
+			Report scanner.Report `json:"report"`
+		}{name, s.target.Digest, s.Report})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(p.stdout, "%s\n", line)
+		return err
+	}
+	_, err := p.stdout.Write(table(name, s))
+	return err
+}
+
+// table is a result for people.
+func table(name string, s *scanned) []byte {
+	r := &s.Report
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "%s (%s)\n", clean(name), s.target.Digest)
+	fmt.Fprintf(&out, "%s: %d OS packages, %d of languages, %s; %d vulnerabilities, %d secrets; database of %s\n",
+		r.State, r.Packages.OS, r.Packages.Language, distribution(r.OS), len(r.Vulnerabilities), len(r.Secrets), orUnknown(r.Database.UpdatedAt))
+	for _, reason := range r.Reasons {
+		fmt.Fprintf(&out, "  %s\n", clean(reason))
+	}
+	if len(r.Vulnerabilities)+len(r.Secrets) > 0 {
+		columns := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(columns, "  SEVERITY\tID\tPACKAGE\tVERSION\tFIXED\tWHERE")
+		for _, v := range sorted(r.Vulnerabilities) {
+			fmt.Fprintf(columns, "  %s\t%s\t%s\t%s\t%s\t%s\n", clean(v.Severity), clean(v.ID), clean(v.Package), clean(v.Version), clean(fixed(v)), clean(orOS(v.Path)))
+		}
+		for _, secret := range r.Secrets {
+			fmt.Fprintf(columns, "  %s\t%s\tsecret\t\t\t%s\n", clean(secret.Severity), clean(secret.Rule), clean(secret.Path))
+		}
+		_ = columns.Flush()
+	}
+	return out.Bytes()
+}
+
+func sorted(list []scanner.Vulnerability) []scanner.Vulnerability {
+	rank := func(v scanner.Vulnerability) int {
+		return slices.Index([]string{"critical", "high", "medium", "low"}, v.Severity) & 7 // unknown last
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b scanner.Vulnerability) int { return rank(a) - rank(b) })
+	return list
+}
+
+func fixed(v scanner.Vulnerability) string {
+	if v.Fixed != "" {
+		return v.Fixed
+	}
+	return strings.ReplaceAll(v.Status, "_", " ")
+}
+
+func orOS(path string) string {
+	if path == "" {
+		return "(package database)"
+	}
+	return path
+}
+
+func orUnknown(text string) string {
+	if text == "" {
+		return "unknown age"
+	}
+	return text
+}
+
+func distribution(os scanner.OS) string {
+	if os.Family == "" {
+		return "no distribution"
+	}
+	text := clean(os.Family + " " + os.Name)
+	if os.EndOfLife {
+		text += " (end of life)"
+	}
+	return text
+}
+
+// clean replaces what could move a terminal's cursor: names and versions come from the image.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
+			return '\ufffd'
+		}
+		return r
+	}, text)
+}
