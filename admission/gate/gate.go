@@ -46,6 +46,9 @@ type Gate struct {
 	FailOnSkip bool
 	// Images gathers what policies read of images; with nil those policies are undecided.
 	Images admission.Facts
+	// Fresh is asked, where it is not nil, before an object is refused: Images may remember what
+	// was true some time ago, and a signature may have come since.
+	Fresh admission.Facts
 	// Baseline has the findings that are known, nil where none are.
 	Baseline *Baseline
 	// Version of portcullis, for reports.
@@ -216,15 +219,29 @@ func (j *judging) facts(i int) facts { return facts{j.known, i, j.Cluster, j.ima
 // judge judges one object as the cluster would: patched, then validated. patched is
 // the object after the patch rules, nil where they changed nothing.
 func (j *judging) judge(ctx context.Context, i int) (result Result, patched []byte) {
-	ctx, cancel := context.WithTimeout(ctx, objectTimeout)
-	defer cancel()
 	document := &j.documents[i]
 	request, err := j.request(document, j.mapping)
 	if err != nil {
 		fault := policies.Fault{Kind: policies.FaultInput, Message: err.Error()}
 		return j.result(document, request, admission.Verdict{Faults: []policies.Fault{fault}}, nil), nil
 	}
-	reviewer := admission.NewReviewer(j.engine(document), j.facts(i), j.Now)
+	result, patched = j.review(ctx, i, request, j.images)
+	if result.refused && j.Fresh != nil {
+		if fresh := j.gatherAgain(ctx, i, request); fresh != nil {
+			return j.review(ctx, i, request, fresh)
+		}
+	}
+	return result, patched
+}
+
+// review judges an object with what is known of images.
+func (j *judging) review(ctx context.Context, i int, request admission.Request, images *imageFacts) (result Result, patched []byte) {
+	ctx, cancel := context.WithTimeout(ctx, objectTimeout)
+	defer cancel()
+	document := &j.documents[i]
+	known := j.facts(i)
+	known.images = images
+	reviewer := admission.NewReviewer(j.engine(document), known, j.Now)
 	mutated := reviewer.Mutate(ctx, request)
 	if mutated.Patched != nil {
 		request.Object = mutated.Patched
@@ -240,7 +257,7 @@ func (j *judging) judge(ctx context.Context, i int) (result Result, patched []by
 	result = j.result(document, request, verdict, mutated.Patch)
 	if document.Image != nil {
 		judged := *document.Image
-		judged.Digest = j.images.resolved(judged.Ref)
+		judged.Digest = images.resolved(judged.Ref)
 		result.Image = &judged
 	}
 	return result, mutated.Patched

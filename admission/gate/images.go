@@ -44,7 +44,13 @@ func (j *judging) gatherImages(ctx context.Context) *imageFacts {
 	if j.Images == nil {
 		return facts
 	}
-	jobs := j.imageJobs()
+	var jobs []imageJob
+	seen := map[imageKey]bool{}
+	for i := range j.documents {
+		if request, err := j.request(&j.documents[i], j.mapping); err == nil { // judge reports it
+			jobs = append(jobs, j.imageJobs(i, request, seen)...)
+		}
+	}
 	found := make([]policies.ImageFacts, len(jobs))
 	places := make(chan struct{}, imagesAtOnce)
 	var group sync.WaitGroup
@@ -69,30 +75,35 @@ func (j *judging) gatherImages(ctx context.Context) *imageFacts {
 	return facts
 }
 
-// imageJobs are what the policies that match the documents can read of images, each once.
-func (j *judging) imageJobs() []imageJob {
+// gatherAgain asks anew about the images of one document; nil where nobody reads anything of them.
+func (j *judging) gatherAgain(ctx context.Context, i int, request admission.Request) *imageFacts {
+	fresh := &imageFacts{gatherer: j.Fresh, known: map[imageKey]policies.ImageFacts{}}
+	for _, job := range j.imageJobs(i, request, map[imageKey]bool{}) {
+		fresh.known[job.key] = fresh.gather(ctx, job)
+	}
+	if len(fresh.known) == 0 {
+		return nil
+	}
+	return fresh
+}
+
+// imageJobs are what the policies that match a document can read of images, without those seen before.
+func (j *judging) imageJobs(i int, request admission.Request, seen map[imageKey]bool) []imageJob {
 	var jobs []imageJob
-	seen := map[imageKey]bool{}
-	for i := range j.documents {
-		request, err := j.request(&j.documents[i], j.mapping)
-		if err != nil {
-			continue // judge reports it
+	for _, phase := range []policies.Phase{policies.PhaseMutate, policies.PhaseValidate} {
+		needs := j.engine(&j.documents[i]).Needs(&request, phase).Images
+		if !needs.Sections.Any() {
+			continue
 		}
-		for _, phase := range []policies.Phase{policies.PhaseMutate, policies.PhaseValidate} {
-			needs := j.engine(&j.documents[i]).Needs(&request, phase).Images
-			if !needs.Sections.Any() {
+		for n, image := range needs.Images {
+			key := imageKey{image.Ref, needs.Sections}
+			if seen[key] {
 				continue
 			}
-			for n, image := range needs.Images {
-				key := imageKey{image.Ref, needs.Sections}
-				if seen[key] {
-					continue
-				}
-				seen[key] = true
-				own := needs
-				own.Images = needs.Images[n : n+1]
-				jobs = append(jobs, imageJob{key, own})
-			}
+			seen[key] = true
+			own := needs
+			own.Images = needs.Images[n : n+1]
+			jobs = append(jobs, imageJob{key, own})
 		}
 	}
 	return jobs

@@ -166,3 +166,24 @@ func TestUnaskedImagesAreUndecided(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusalsAreNeverByMemoryAlone: what Images remembers may be older than a signature.
+func TestRefusalsAreNeverByMemoryAlone(t *testing.T) {
+	unsigned := factsFunc(func(needs policies.Needs) policies.Facts {
+		images := map[string]policies.ImageFacts{}
+		for _, image := range needs.Images.Images {
+			images[image.Ref] = policies.ImageFacts{Resolved: imageDigest}
+		}
+		return policies.Facts{Images: images}
+	})
+	fresh := &askedImages{}
+	g := &Gate{Engine: imageEngine(t), Images: unsigned, Fresh: fresh}
+	r, code := run(t, g, imagesOf(t, "ghcr.io/acme/app:1", "docker.io/library/nginx:1"))
+	if code != ExitDenied || r.results[0].Outcome != Admitted || r.results[1].Outcome != Denied {
+		t.Errorf("got %s with %+v, want the image admitted that was signed since", code, r.results)
+	}
+	fresh = &askedImages{}
+	if _, code := run(t, &Gate{Engine: imageEngine(t), Images: &askedImages{}, Fresh: fresh}, imagesOf(t, "ghcr.io/acme/app:1")); code != ExitAdmitted || len(fresh.asked) != 0 {
+		t.Errorf("got %s after asking again about %v, want nothing asked about what is admitted", code, fresh.asked)
+	}
+}

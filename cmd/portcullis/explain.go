@@ -85,7 +85,7 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 	if err != nil {
 		return err
 	}
-	g := &gate.Gate{Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images, Version: version.String(), Now: time.Now}
+	g := &gate.Gate{Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images, Fresh: images.fresh, Version: version.String(), Now: time.Now}
 	err = g.Explain(ctx, loaded, func(e gate.Explanation) error {
 		codes = append(codes, e.Outcome.Exit())
 		return p.show(f, &e)

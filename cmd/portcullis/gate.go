@@ -97,7 +97,7 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 		return err
 	}
 	g := &gate.Gate{
-		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images, Baseline: baseline,
+		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images, Fresh: images.fresh, Baseline: baseline,
 		FailOnWarn: f.failOnWarn, FailOnSkip: f.failOnSkip, Version: version.String(), Now: time.Now,
 		Progress: progress(p.stderr, "judged %d of %d objects"), ImageProgress: progress(p.stderr, "looked at %d of %d images"),
 	}

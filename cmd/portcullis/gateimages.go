@@ -59,9 +59,15 @@ func (f *imageFlags) check() error {
 // gateImages is what images are judged with in one run.
 type gateImages struct {
 	admission.Facts
+	// fresh asks again what Facts may remember of an earlier run; nil where it cannot.
+	fresh admission.Facts
 	// documents are the images that --image names.
 	documents []source.Document
-	closers   []func()
+	// hosts are the registries of images that are in none of the layouts.
+	hosts []string
+
+	mu      sync.Mutex
+	closers []func()
 }
 
 // open reads what --image names and checks what the other flags name. Nothing is asked of a registry
@@ -92,8 +98,10 @@ func (g *gateImages) open(ctx context.Context, arguments []string, sources *imag
 			return err
 		}
 		if layout := argument.layout; layout != nil {
-			g.closers = append(g.closers, func() { _ = layout.Close() })
+			g.atClose(func() { _ = layout.Close() })
 			sources.layouts = append(sources.layouts, heldLayout{layout, registry.Repository{Registry: argument.parsed.Registry, Path: argument.parsed.Repository}})
+		} else {
+			g.hosts = append(g.hosts, argument.parsed.Registry)
 		}
 		document, err := source.FromImage(argument.image)
 		if err != nil {
@@ -106,7 +114,7 @@ func (g *gateImages) open(ctx context.Context, arguments []string, sources *imag
 
 // connect makes what gathers evidence.
 func (f *imageFlags) connect(g *gateImages, sources *imageSources, stderr io.Writer) error {
-	client, err := f.registries.Client()
+	client, err := f.client(g)
 	if err != nil {
 		return usageError{err}
 	}
@@ -119,15 +127,15 @@ func (f *imageFlags) connect(g *gateImages, sources *imageSources, stderr io.Wri
 			return usagef("%w: correct --trusted-root", err)
 		}
 	}
-	verifier := cosign.NewVerifier(cosign.Options{Roots: roots})
+	verifier := &evidenceVerifier{Verifier: cosign.NewVerifier(cosign.Options{Roots: roots})}
 	options := evidence.Options{
-		Registry: sources, Verifier: evidenceVerifier{verifier}, NoOwners: "a gate sees no pods that run",
+		Registry: sources, Verifier: verifier, NoOwners: "a gate sees no pods that run",
 		Timeout: evidenceTimeout, FlightTimeout: evidenceTimeout,
 	}
 	if roots != nil {
 		options.TrustedRoot = func() string { _, hash := roots.Current(); return hash }
 	}
-	if err := f.openEvidence(g, sources, verifier, &options); err != nil {
+	if err := f.openEvidence(g, sources, verifier); err != nil {
 		return err
 	}
 	cache, err := f.cacheDir()
@@ -138,20 +146,38 @@ func (f *imageFlags) connect(g *gateImages, sources *imageSources, stderr io.Wri
 	var scanner *gateScanner
 	if f.scan.when != scanNever {
 		scanner = &gateScanner{flags: f.scan, sources: sources, offline: f.offline, cache: cache, log: warnings(stderr)}
-		g.closers = append(g.closers, scanner.close)
+		g.atClose(scanner.close)
 	}
-	g.Facts = &lazyFacts{open: func() (admission.Facts, error) {
-		facts, err := evidence.New(gate.NewFacts(nil), options)
-		if err != nil {
-			return nil, err
-		}
-		g.closers = append(g.closers, facts.Close)
-		if scanner == nil {
-			return facts, nil
-		}
-		return &gate.Scans{Around: facts, Scanner: scanner, Always: f.scan.when == scanAlways}, nil
-	}}
+	with := func(options evidence.Options) *lazyFacts {
+		return &lazyFacts{open: func() (admission.Facts, error) {
+			facts, err := evidence.New(gate.NewFacts(nil), options)
+			if err != nil {
+				return nil, err
+			}
+			g.atClose(facts.Close)
+			if scanner == nil {
+				return facts, nil
+			}
+			return &gate.Scans{Around: facts, Scanner: scanner, Always: f.scan.when == scanAlways}, nil
+		}}
+	}
+	g.Facts = with(options)
+	if !f.offline && isDirectory(options.Directory) {
+		options.Directory = ""
+		g.fresh = with(options)
+	}
 	return nil
+}
+
+// client reaches the registries of images that --image names wherever they are: the user names them. Manifests
+// may be somebody else's, whose images are to lead nobody into the network of the pipeline.
+func (f *imageFlags) client(g *gateImages) (*registry.Client, error) {
+	options, err := f.registries.Options()
+	if err != nil {
+		return nil, err
+	}
+	options.Allow = append(slices.Clone(options.Allow), g.hosts...)
+	return registry.New(options)
 }
 
 // warnings writes what a run should not hide, though it changes no verdict.
@@ -165,7 +191,7 @@ func warnings(w io.Writer) *slog.Logger {
 }
 
 // openEvidence takes in what --evidence names.
-func (f *imageFlags) openEvidence(g *gateImages, sources *imageSources, verifier *cosign.Verifier, options *evidence.Options) error {
+func (f *imageFlags) openEvidence(g *gateImages, sources *imageSources, verifier *evidenceVerifier) error {
 	if f.evidence == "" {
 		return nil
 	}
@@ -177,15 +203,15 @@ func (f *imageFlags) openEvidence(g *gateImages, sources *imageSources, verifier
 		if err != nil {
 			return usagef("%w: check --evidence", err)
 		}
-		g.closers = append(g.closers, func() { _ = layout.Close() })
+		g.atClose(func() { _ = layout.Close() })
 		sources.layouts = append(sources.layouts, heldLayout{layout: layout})
 		return nil
 	}
-	statements, err := readStatements(f.evidence, verifier)
+	statements, err := readStatements(f.evidence)
 	if err != nil {
 		return usagef("%w: check --evidence", err)
 	}
-	options.Statements = statements
+	verifier.files = statements
 	return nil
 }
 
@@ -201,6 +227,13 @@ func (f *imageFlags) cacheDir() (string, error) {
 	return filepath.Join(user, "portcullis"), nil
 }
 
+// atClose notes what is to be done in the end. It is called by several goroutines.
+func (g *gateImages) atClose(end func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closers = append(g.closers, end)
+}
+
 // close ends what the run began, the last first.
 func (g *gateImages) close() {
 	for _, end := range slices.Backward(g.closers) {
@@ -209,11 +242,21 @@ func (g *gateImages) close() {
 	g.closers = nil
 }
 
-// evidenceVerifier is cosign's verifier as package evidence calls it.
-type evidenceVerifier struct{ *cosign.Verifier }
+// evidenceVerifier is cosign's verifier as package evidence calls it, with the attestations in files
+// beside those in the registry.
+type evidenceVerifier struct {
+	*cosign.Verifier
+	files *filedStatements // nil for none
+}
 
-func (v evidenceVerifier) Verify(ctx context.Context, from evidence.Registry, repository registry.Repository, digest string, trust *signer.Configuration) (signer.Evidence, error) {
-	return v.Verifier.Verify(ctx, from, cosign.Target{Repository: repository, Digest: digest}, trust)
+// Verify implements evidence.Verifier.
+func (v *evidenceVerifier) Verify(ctx context.Context, from evidence.Registry, repository registry.Repository, digest string, trust *signer.Configuration) (signer.Evidence, error) {
+	found, err := v.Verifier.Verify(ctx, from, cosign.Target{Repository: repository, Digest: digest}, trust)
+	if err != nil || v.files == nil {
+		return found, err
+	}
+	found.Attestations = append(found.Attestations, v.files.about(ctx, v.Verifier, repository, digest, trust)...)
+	return found, nil
 }
 
 // lazyFacts opens what gathers facts when somebody asks for the first time: most runs never do.

@@ -55,10 +55,13 @@ func testImage(user string) (v1.Image, error) {
 //	layout DIR USER NAME [KEY]   write an image as an OCI image layout, with its signature
 //	archive FILE USER NAME       write an image as docker save does
 //	attest FILE NAME TYPE KEY    write an attestation about an image of $REGISTRY
+//	predicate FILE OUT           take the predicate out of a statement
+//	manifest FILE IMAGE…         write a pod that runs images
 //	verifysummary FILE KEY       check the signature of a summary, and print its result
 func imageCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"database": databaseCommand, "keypair": keypairCommand, "trusting": trustingCommand, "push": pushCommand, "layout": layoutCommand, "archive": archiveCommand, "attest": attestCommand, "verifysummary": verifySummaryCommand,
+		"predicate": predicateCommand, "manifest": manifestCommand,
 	}
 }
 
@@ -172,6 +175,24 @@ func attestCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o700))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), signed, 0o600))
+}
+
+func predicateCommand(ts *testscript.TestScript, _ bool, args []string) {
+	content, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	var statement struct {
+		Predicate json.RawMessage `json:"predicate"`
+	}
+	ts.Check(json.Unmarshal(content, &statement))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), statement.Predicate, 0o600))
+}
+
+func manifestCommand(ts *testscript.TestScript, _ bool, args []string) {
+	text := "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nspec:\n  containers:\n"
+	for n, image := range args[1:] {
+		text += fmt.Sprintf("  - name: c%d\n    image: %s\n", n, image)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
 // verifySummaryCommand verifies as admission would: through an authority with the key.

@@ -28,7 +28,7 @@ func (f *reportFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.baseline, "baseline", "", "fail only on findings that this `file` does not have: one of --write-baseline, or a report of --format json; it waives neither faults nor undecided policies")
 	flags.StringVar(&f.writeBaseline, "write-baseline", "", "write what denies or warns to this `file`, for --baseline in later runs")
 	flags.StringVar(&f.summary, "summary", "", "write a SLSA verification summary of each --image to this `file`, one line each")
-	flags.StringVar(&f.summaryKey, "summary-key", "", "sign the summaries with this private key `file`, as Sigstore bundles; COSIGN_PASSWORD holds its password")
+	flags.StringVar(&f.summaryKey, "summary-key", "", "sign the summaries with this private key `file`, as Sigstore bundles; its password is in COSIGN_PASSWORD, else the terminal asks")
 }
 
 // check looks at the flags before anything is judged, and reads the baseline; nil where none is named.
@@ -98,7 +98,7 @@ func (r *reports) begin(f *reportFlags, p *program) error {
 	if f.summary == "" {
 		return nil
 	}
-	sign, err := f.signer()
+	sign, err := f.signer(p)
 	if err != nil {
 		return err
 	}
@@ -110,21 +110,14 @@ func (r *reports) begin(f *reportFlags, p *program) error {
 	return nil
 }
 
-// keyPassword is the environment variable that cosign takes passwords of keys from.
-const keyPassword = "COSIGN_PASSWORD"
-
 // signer signs summaries; nil without a key.
-func (f *reportFlags) signer() (output.SignSummary, error) {
+func (f *reportFlags) signer(p *program) (output.SignSummary, error) {
 	if f.summaryKey == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(f.summaryKey)
+	key, err := (&keyFlags{file: f.summaryKey, passwordVariable: "COSIGN_PASSWORD"}).load(p)
 	if err != nil {
-		return nil, usagef("reading the key: %w: check --summary-key", err)
-	}
-	key, err := cosign.LoadPrivateKey(text, []byte(os.Getenv(keyPassword)))
-	if err != nil {
-		return nil, usagef("%w: check --summary-key and %s", err, keyPassword)
+		return nil, usagef("%w: check --summary-key", err)
 	}
 	return func(repository, digest string, statement []byte) ([]byte, error) {
 		parsed, err := workload.ParseImage(repository)

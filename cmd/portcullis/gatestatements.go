@@ -27,14 +27,11 @@ const (
 
 // filedStatements are attestations in files: Sigstore bundles and DSSE envelopes, one to a file
 // or one to a line. Whoever put them there is not believed: each counts by its signature.
-type filedStatements struct {
-	verifier *cosign.Verifier
-	contents [][]byte
-}
+type filedStatements struct{ contents [][]byte }
 
 // readStatements reads all files of a directory.
-func readStatements(directory string, verifier *cosign.Verifier) (*filedStatements, error) {
-	statements := &filedStatements{verifier: verifier}
+func readStatements(directory string) (*filedStatements, error) {
+	statements := &filedStatements{}
 	files, total := 0, 0
 	err := filepath.WalkDir(directory, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
@@ -84,14 +81,14 @@ func readLimited(path string, most int64) ([]byte, error) {
 	return content, err
 }
 
-// Statements implements evidence.Statements.
-func (s *filedStatements) Statements(ctx context.Context, repository registry.Repository, digest string, trust *signer.Configuration) ([]signer.Attestation, error) {
+// about are those attestations about a digest that an authority that trust names has signed.
+func (s *filedStatements) about(ctx context.Context, verifier *cosign.Verifier, repository registry.Repository, digest string, trust *signer.Configuration) []signer.Attestation {
 	var found []signer.Attestation
 	for _, content := range s.contents {
-		attestations, _ := s.verifier.VerifyEnvelope(ctx, content, digest, repository, trust)
+		attestations, _ := verifier.VerifyEnvelope(ctx, content, digest, repository, trust)
 		found = append(found, attestations...)
 	}
-	return found, nil
+	return found
 }
 
 // isLayout says whether a directory is an OCI image layout (image specification, "oci-layout file").
