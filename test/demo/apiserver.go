@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,22 +28,24 @@ type apiServer struct {
 	control *cluster.Cluster
 	creator *cluster.Creator
 	webhook *programs.Webhook
+	// registry is where the images of the cases are.
+	registry string
 }
 
 // startAPIServer starts a control plane and the webhook, and tells the one of the other.
-func startAPIServer(ctx context.Context, dir string) (*apiServer, error) {
+func startAPIServer(ctx context.Context, dir string, policies policies) (*apiServer, error) {
 	control, err := cluster.Start(ctx, cluster.Options{Dir: filepath.Join(dir, "cluster")})
 	if err != nil {
 		return nil, err
 	}
-	s := &apiServer{control: control}
-	if err := s.install(ctx, dir); err != nil {
+	s := &apiServer{control: control, registry: policies.registry}
+	if err := s.install(ctx, dir, policies); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
 	return s, nil
 }
 
-func (s *apiServer) install(ctx context.Context, dir string) error {
+func (s *apiServer) install(ctx context.Context, dir string, policies policies) error {
 	config, err := s.control.Config(cluster.Admin)
 	if err != nil {
 		return err
@@ -61,7 +64,7 @@ func (s *apiServer) install(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	options, err := webhookOptions(dir)
+	options, err := webhookOptions(dir, policies)
 	if err != nil {
 		return err
 	}
@@ -74,7 +77,7 @@ func (s *apiServer) install(ctx context.Context, dir string) error {
 		return err
 	}
 	printed, err := programs.PrintConfig(ctx, programs.ConfigOptions{
-		Dir: dir, Name: configurationName, Profile: profile, URL: "https://" + options.Listen, CAFile: s.control.CAFile,
+		Dir: dir, Name: configurationName, Bundle: options.Bundle, URL: "https://" + options.Listen, CAFile: s.control.CAFile,
 	})
 	if err != nil {
 		return err
@@ -105,7 +108,7 @@ func (s *apiServer) waitUntilEffective(ctx context.Context) error {
 
 // judge creates the manifest, as kubectl create does.
 func (s *apiServer) judge(ctx context.Context, c demoCase) (answer, error) {
-	text, err := manifests.ReadFile("manifests/" + c.file)
+	text, err := c.text(s.registry)
 	if err != nil {
 		return answer{}, err
 	}
@@ -155,12 +158,31 @@ func changed(c demoCase, stored *unstructured.Unstructured) ([]change, error) {
 		return nil, nil
 	}
 	fields := strings.Split(strings.TrimPrefix(c.patched, "/"), "/")
-	value, found, err := unstructured.NestedFieldNoCopy(stored.Object, fields...)
-	if err != nil || !found {
+	value, err := lookUp(stored.Object, fields)
+	if err != nil {
 		return nil, err
 	}
 	text, err := json.Marshal(value)
 	return []change{{c.patched, string(text)}}, err
+}
+
+// lookUp follows a JSON pointer's segments.
+func lookUp(value any, segments []string) (any, error) {
+	for _, segment := range segments {
+		switch at := value.(type) {
+		case map[string]any:
+			value = at[segment]
+		case []any:
+			number, err := strconv.Atoi(segment)
+			if err != nil || number < 0 || number >= len(at) {
+				return nil, fmt.Errorf("looking for a patch: there is no item %s", segment)
+			}
+			value = at[number]
+		default:
+			return nil, fmt.Errorf("looking for a patch: there is no field %s", segment)
+		}
+	}
+	return value, nil
 }
 
 func (s *apiServer) stop() error {

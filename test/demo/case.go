@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"embed"
 	"encoding/json"
@@ -30,6 +31,9 @@ var cases = []demoCase{
 	{file: "wildcard-clusterrole.yaml", what: "a role for everything", deniedBy: "rbac/wildcard-verbs"},
 	{file: "allow-all-networkpolicy.yaml", what: "a policy that allows all", deniedBy: "network/allow-all-ingress"},
 	{file: "good-deployment.yaml", what: "a good deployment", patched: "/spec/template/spec/automountServiceAccountToken"},
+	{file: "signed-image.yaml", what: "an image with evidence", patched: "/spec/containers/0/image"},
+	{file: "unsigned-image.yaml", what: "its unsigned twin", deniedBy: "images/signed"},
+	{file: "vulnerable-image.yaml", what: "its vulnerable twin", deniedBy: "images/vulnerabilities"},
 }
 
 // answer is what one door says.
@@ -44,6 +48,10 @@ type answer struct {
 }
 
 type reason struct{ policy, path, message string }
+
+func compareReasons(a, b reason) int {
+	return cmp.Or(strings.Compare(a.policy, b.policy), strings.Compare(a.path, b.path), strings.Compare(a.message, b.message))
+}
 
 // change is a JSON pointer (RFC 6901) and the value, in JSON, that is there now.
 type change struct{ path, value string }
@@ -70,6 +78,8 @@ func same(a, b answer) error {
 		return fmt.Errorf("one admits it (%v) and the other does not (%v)", a.admitted, b.admitted)
 	case !slices.Equal(a.policies, b.policies):
 		return fmt.Errorf("one names %v and the other %v", a.policies, b.policies)
+	case !slices.Equal(slices.SortedFunc(slices.Values(a.reasons), compareReasons), slices.SortedFunc(slices.Values(b.reasons), compareReasons)):
+		return fmt.Errorf("one says %q and the other %q", a.reasons, b.reasons)
 	case a.admitted && !slices.Equal(a.patched, b.patched): // nobody sees the patches of what is denied
 		return fmt.Errorf("one patches %v and the other %v", a.patched, b.patched)
 	}
@@ -103,14 +113,19 @@ func changes(patch json.RawMessage) ([]change, error) {
 	return made, nil
 }
 
+// text is the manifest with the registry that the images are in.
+func (c demoCase) text(registry string) ([]byte, error) {
+	text, err := manifests.ReadFile("manifests/" + c.file)
+	return bytes.ReplaceAll(text, []byte("REGISTRY"), []byte(registry)), err
+}
+
 // read reads the one object of the case's manifest.
-func (c demoCase) read() (*manifest.Document, error) {
-	file, err := manifests.Open("manifests/" + c.file)
+func (c demoCase) read(registry string) (*manifest.Document, error) {
+	text, err := c.text(registry)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	documents, err := manifest.Read(c.file, file, manifest.DefaultLimits)
+	documents, err := manifest.Read(c.file, bytes.NewReader(text), manifest.DefaultLimits)
 	if err != nil {
 		return nil, err
 	}
@@ -121,12 +136,12 @@ func (c demoCase) read() (*manifest.Document, error) {
 }
 
 // writeManifests puts the manifests where the gate, and whoever plays on, finds them.
-func writeManifests(dir string) error {
+func writeManifests(dir, registry string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("writing the demo's manifests: %w", err)
 	}
 	for _, c := range cases {
-		text, err := manifests.ReadFile("manifests/" + c.file)
+		text, err := c.text(registry)
 		if err != nil {
 			return fmt.Errorf("writing the demo's manifests: %w", err)
 		}

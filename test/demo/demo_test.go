@@ -14,7 +14,7 @@ func TestTheDemoShowsWhatItPromises(t *testing.T) {
 	if err := run(t.Context(), false, false, &stdout, t.Output()); err != nil {
 		t.Fatalf("%v\n%s", err, stdout.String())
 	}
-	for _, want := range []string{"privileged-pod.yaml", "wildcard-clusterrole.yaml", "allow-all-networkpolicy.yaml", "good-deployment.yaml", "All 4 verdicts are as expected"} {
+	for _, want := range []string{"privileged-pod.yaml", "wildcard-clusterrole.yaml", "allow-all-networkpolicy.yaml", "good-deployment.yaml", "signed-image.yaml", "unsigned-image.yaml", "vulnerable-image.yaml", "All 7 verdicts are as expected"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("the output does not say %q:\n%s", want, stdout.String())
 		}

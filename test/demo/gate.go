@@ -13,7 +13,9 @@ import (
 
 // gate is `portcullis gate`, as a CI job runs it.
 type gate struct {
-	program, profile, manifests string
+	program, manifests string
+	policies           policies
+	cache              string
 }
 
 // gateReport is what the demo reads of the gate's JSON.
@@ -31,7 +33,8 @@ type gateReport struct {
 }
 
 func (g gate) judge(ctx context.Context, c demoCase) (answer, error) {
-	command := exec.CommandContext(ctx, g.program, "gate", filepath.Join(g.manifests, c.file), "--profile", g.profile, "--format", "json")
+	args := append([]string{"gate", filepath.Join(g.manifests, c.file), "--bundle", g.policies.bundle, "--format", "json", "--scan=never", "--cache-dir", g.cache}, g.policies.flags...)
+	command := exec.CommandContext(ctx, g.program, args...)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err := command.Run()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/portcullis-dev/portcullis/test/pki"
 	"github.com/portcullis-dev/portcullis/test/programs"
@@ -23,12 +24,12 @@ type loopback struct {
 	client  pki.Pair
 }
 
-func startLoopback(ctx context.Context, dir string) (*loopback, error) {
+func startLoopback(ctx context.Context, dir string, policies policies) (*loopback, error) {
 	authority, err := pki.NewAuthority(dir, "demo-ca")
 	if err != nil {
 		return nil, err
 	}
-	options, err := webhookOptions(dir)
+	options, err := webhookOptions(dir, policies)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +45,7 @@ func startLoopback(ctx context.Context, dir string) (*loopback, error) {
 	if door.running, err = programs.StartWebhook(ctx, options); err != nil {
 		return nil, errors.Join(err, door.stop())
 	}
-	if door.webhook, err = newWebhook(options.Listen, authority.File, client); err != nil {
+	if door.webhook, err = newWebhook(options.Listen, policies.registry, authority.File, client); err != nil {
 		return nil, errors.Join(err, door.stop())
 	}
 	return door, nil
@@ -66,16 +67,16 @@ func (l *loopback) goOn(manifests string) (string, error) {
   curl --cacert %[1]s --cert %[2]s --key %[3]s \
        -H 'Content-Type: application/json' --data @%[10]s https://%[4]s/validate
   curl http://%[5]s/metrics
-  %[6]s gate --profile %[7]s %[8]s
+  %[6]s gate --bundle %[11]s %[7]s %[8]s
 
 Its log is %[9]s.
 `, l.caFile, l.client.CertFile, l.client.KeyFile, l.options.Listen, l.options.Probes,
-		filepath.Join(l.options.Dir, "portcullis"), profile, manifests, l.options.LogFile, review), nil
+		filepath.Join(l.options.Dir, "portcullis"), strings.Join(l.options.Args, " "), manifests, l.options.LogFile, review, l.options.Bundle), nil
 }
 
 // writeReview writes the AdmissionReview of the first case to a file, to be sent again.
 func (l *loopback) writeReview() (string, error) {
-	request, err := createRequest(cases[0])
+	request, err := createRequest(cases[0], l.registry)
 	if err != nil {
 		return "", err
 	}

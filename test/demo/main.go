@@ -25,8 +25,12 @@ import (
 	"github.com/portcullis-dev/portcullis/test/programs"
 )
 
-// profile is the one of the library that the demo uses.
-const profile = "restricted"
+// policies are what both doors judge by.
+type policies struct {
+	bundle   string
+	registry string   // where the images are
+	flags    []string // that let a program speak with it
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -67,21 +71,31 @@ func run(ctx context.Context, withCluster, keep bool, stdout, progress io.Writer
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	fmt.Fprintln(progress, "Building portcullis and portcullis-webhook …")
-	if err := programs.Build(ctx, dir, "portcullis", "portcullis-webhook"); err != nil {
+	fmt.Fprintln(progress, "Building portcullis, portcullis-webhook and portcullis-scanner …")
+	if err := programs.Build(ctx, dir, "portcullis", "portcullis-webhook", "portcullis-scanner"); err != nil {
+		return err
+	}
+	fmt.Fprintln(progress, "Building, signing, scanning and attesting images in a registry on loopback …")
+	chain, err := newSupply(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, chain.stop()) }()
+	policies := policies{registry: chain.registry.Host(), flags: chain.flags()}
+	if policies.bundle, err = chain.writeBundle(); err != nil {
 		return err
 	}
 	files := filepath.Join(dir, "manifests")
-	if err := writeManifests(files); err != nil {
+	if err := writeManifests(files, policies.registry); err != nil {
 		return err
 	}
-	name, door, err := start(ctx, withCluster, dir, progress)
+	name, door, err := start(ctx, withCluster, dir, policies, progress)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, door.stop()) }()
 
-	outcomes, problem := judgeAll(ctx, door, gate{program: filepath.Join(dir, "portcullis"), profile: profile, manifests: files})
+	outcomes, problem := judgeAll(ctx, door, gate{program: filepath.Join(dir, "portcullis"), manifests: files, policies: policies, cache: filepath.Join(dir, "cache")})
 	if err := report(stdout, name, outcomes); err != nil {
 		return err
 	}
@@ -100,14 +114,14 @@ func run(ctx context.Context, withCluster, keep bool, stdout, progress io.Writer
 }
 
 // start starts the door that is shown, and returns what it is called.
-func start(ctx context.Context, withCluster bool, dir string, progress io.Writer) (string, live, error) {
+func start(ctx context.Context, withCluster bool, dir string, policies policies, progress io.Writer) (string, live, error) {
 	if withCluster {
 		fmt.Fprintln(progress, "Starting a Kubernetes control plane with the webhook in front …")
-		door, err := startAPIServer(ctx, dir)
+		door, err := startAPIServer(ctx, dir, policies)
 		return "API server", door, err
 	}
 	fmt.Fprintln(progress, "Starting the webhook on loopback …")
-	door, err := startLoopback(ctx, dir)
+	door, err := startLoopback(ctx, dir, policies)
 	return "webhook", door, err
 }
 
@@ -144,8 +158,8 @@ func waitForInterrupt(ctx context.Context, door live, files string, stdout io.Wr
 }
 
 // webhookOptions are those of the demo's webhook, wherever it stands.
-func webhookOptions(dir string) (programs.WebhookOptions, error) {
-	options := programs.WebhookOptions{Dir: dir, Name: "portcullis-webhook", Profile: profile, LogFile: filepath.Join(dir, "webhook.log")}
+func webhookOptions(dir string, policies policies) (programs.WebhookOptions, error) {
+	options := programs.WebhookOptions{Dir: dir, Name: "portcullis-webhook", Bundle: policies.bundle, Args: policies.flags, LogFile: filepath.Join(dir, "webhook.log")}
 	for _, address := range []*string{&options.Listen, &options.Probes} {
 		port, err := cluster.FreePort()
 		if err != nil {

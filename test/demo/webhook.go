@@ -25,13 +25,14 @@ import (
 
 // webhook is the running portcullis-webhook, asked as an API server asks it.
 type webhook struct {
-	url    string
-	client *http.Client
+	url      string
+	client   *http.Client
+	registry string // where the images of the cases are
 }
 
 // newWebhook shows the client certificate that the webhook asks for, and trusts the
 // authority that signed the webhook's own.
-func newWebhook(address, caFile string, client pki.Pair) (*webhook, error) {
+func newWebhook(address, registry, caFile string, client pki.Pair) (*webhook, error) {
 	ca, err := os.ReadFile(caFile)
 	if err != nil {
 		return nil, err
@@ -45,13 +46,13 @@ func newWebhook(address, caFile string, client pki.Pair) (*webhook, error) {
 		return nil, err
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{certificate}}}
-	return &webhook{url: "https://" + address, client: &http.Client{Transport: transport, Timeout: 30 * time.Second}}, nil
+	return &webhook{url: "https://" + address, registry: registry, client: &http.Client{Transport: transport, Timeout: 30 * time.Second}}, nil
 }
 
 // judge does what the API server does with a request: the mutating webhook, its
 // patch, then the validating webhook on what came out.
 func (w *webhook) judge(ctx context.Context, c demoCase) (answer, error) {
-	request, err := createRequest(c)
+	request, err := createRequest(c, w.registry)
 	if err != nil {
 		return answer{}, err
 	}
@@ -92,8 +93,8 @@ func (a *answer) addCauses(status *metav1.Status) {
 }
 
 // createRequest is what the API server would ask when somebody creates the manifest.
-func createRequest(c demoCase) (*admissionv1.AdmissionRequest, error) {
-	document, err := c.read()
+func createRequest(c demoCase, registry string) (*admissionv1.AdmissionRequest, error) {
+	document, err := c.read(registry)
 	if err != nil {
 		return nil, err
 	}

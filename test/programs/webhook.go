@@ -36,6 +36,8 @@ type WebhookOptions struct {
 	ClientCAFile, ClientName string
 	// Kubeconfig is how it reads namespaces and other facts; "" for no cluster.
 	Kubeconfig string
+	// Args are further flags.
+	Args []string
 	// LogFile receives its log.
 	LogFile string
 }
@@ -133,6 +135,7 @@ func (o WebhookOptions) flags() []string {
 		"--client-ca="+o.ClientCAFile,
 		"--client-name="+o.ClientName)
 	flags = append(flags, strings.Fields(drainFlags)...)
+	flags = append(flags, o.Args...)
 	if o.Kubeconfig == "" {
 		return append(flags, "--no-cluster")
 	}
