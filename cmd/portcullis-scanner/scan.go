@@ -217,7 +217,7 @@ func table(name string, s *scanned) []byte {
 	if len(r.Vulnerabilities)+len(r.Secrets) > 0 {
 		columns := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(columns, "  SEVERITY\tID\tPACKAGE\tVERSION\tFIXED\tWHERE")
-		for _, v := range sorted(r.Vulnerabilities) {
+		for _, v := range worstFirst(r.Vulnerabilities) {
 			fmt.Fprintf(columns, "  %s\t%s\t%s\t%s\t%s\t%s\n", clean(v.Severity), clean(v.ID), clean(v.Package), clean(v.Version), clean(fixed(v)), clean(orOS(v.Path)))
 		}
 		for _, secret := range r.Secrets {
@@ -228,9 +228,14 @@ func table(name string, s *scanned) []byte {
 	return out.Bytes()
 }
 
-func sorted(list []scanner.Vulnerability) []scanner.Vulnerability {
+// worstFirst keeps the order within a severity.
+func worstFirst(list []scanner.Vulnerability) []scanner.Vulnerability {
 	rank := func(v scanner.Vulnerability) int {
-		return slices.Index([]string{"critical", "high", "medium", "low"}, v.Severity) & 7 // unknown last
+		order := []string{"critical", "high", "medium", "low"}
+		if i := slices.Index(order, v.Severity); i >= 0 {
+			return i
+		}
+		return len(order)
 	}
 	list = slices.Clone(list)
 	slices.SortStableFunc(list, func(a, b scanner.Vulnerability) int { return rank(a) - rank(b) })

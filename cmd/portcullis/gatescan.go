@@ -46,6 +46,11 @@ type scanFlags struct {
 func (f *scanFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.when, "scan", scanMissing, "when to scan images that a policy wants scanned: `missing` (nobody whose scans the bundle trusts has signed one), always, or never")
 	flags.Lookup("scan").NoOptDefVal = scanAlways
+	f.registerScanner(flags)
+}
+
+// registerScanner adds the flags about the scanner itself.
+func (f *scanFlags) registerScanner(flags *pflag.FlagSet) {
 	flags.StringVar(&f.program, "scanner", "", "`path` of portcullis-scanner (default: beside portcullis, else in PATH)")
 	flags.StringVar(&f.database, "scan-database", publicDatabase, "vulnerability database: a `directory` with trivy.db, or a repository with tag or digest")
 	flags.StringVar(&f.javaDatabase, "scan-java-database", publicJavaDatabase, "database of Java archives, likewise; empty for none: images with Java are then unscannable")
@@ -112,6 +117,9 @@ func (s *gateScanner) open(ctx context.Context) error {
 	program, err := s.flags.find()
 	if err != nil {
 		return err
+	}
+	if s.cache == "" {
+		return errors.New("starting the scanner: there is no folder for its database, as $HOME is not set: name one with --cache-dir")
 	}
 	directory := filepath.Join(s.cache, "scanner")
 	if s.reports, err = newScanReports(filepath.Join(directory, "reports"), program); err != nil {

@@ -26,7 +26,7 @@ func (p *program) imageCommand() *cobra.Command {
 			return usagef("image needs to know what to do: use image verify REF, image evidence REF, image sign REF, image attest REF, image scan REF or image generate-key-pair")
 		},
 	}
-	command.AddCommand(p.imageVerifyCommand(), p.imageEvidenceCommand(), p.imageSignCommand(), p.imageAttestCommand(), p.imageKeyPairCommand())
+	command.AddCommand(p.imageVerifyCommand(), p.imageEvidenceCommand(), p.imageSignCommand(), p.imageAttestCommand(), p.imageScanCommand(), p.imageKeyPairCommand())
 	return command
 }
 

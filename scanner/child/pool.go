@@ -93,6 +93,7 @@ func NewPool(options Options) (*Pool, error) {
 			return nil, fmt.Errorf("making a pool of scanner children: %w", err)
 		}
 	}
+	removeLeftovers(filepath.Join(p.temporary(), "child-*"))
 	for range options.Children {
 		p.idle <- nil
 	}

@@ -36,8 +36,8 @@ type Limits struct {
 	Kept int64
 }
 
-// Store keeps pulled layers by digest, so that images that share one pull it once. It is for use by several goroutines, and
-// by one process.
+// Store keeps pulled layers by digest, so that images that share one pull it once. It is for use by several goroutines;
+// several processes may share the folder.
 type Store struct {
 	directory string
 	limits    Limits
@@ -72,14 +72,22 @@ func NewStore(directory string, limits Limits) (*Store, error) {
 			return nil, fmt.Errorf("making the store of layers: %w", err)
 		}
 	}
-	// What an earlier process was pulling when it ended.
-	for _, leftover := range []string{filepath.Join(s.blobs(), ".pull-*"), filepath.Join(s.images(), "*")} {
-		old, _ := filepath.Glob(leftover)
-		for _, path := range old {
+	removeLeftovers(filepath.Join(s.blobs(), ".pull-*"))
+	removeLeftovers(filepath.Join(s.images(), "*"))
+	return s, nil
+}
+
+// leftoverAge is after what time a temporary file is of a process that was killed: no scan takes as long.
+const leftoverAge = 24 * time.Hour
+
+// removeLeftovers removes what processes that were killed have left. Others may be at work in the same folder.
+func removeLeftovers(pattern string) {
+	paths, _ := filepath.Glob(pattern)
+	for _, path := range paths {
+		if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > leftoverAge {
 			_ = os.RemoveAll(path)
 		}
 	}
-	return s, nil
 }
 
 func (s *Store) blobs() string  { return filepath.Join(s.directory, "blobs", "sha256") }

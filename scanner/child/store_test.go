@@ -178,6 +178,27 @@ func TestOldLayersAreRemovedAndScansKeepTheirs(t *testing.T) {
 	}
 }
 
+func TestWhatKilledProcessesLeftIsRemovedAndWhatOthersWorkOnIsNot(t *testing.T) {
+	store := newStore(t, Limits{})
+	for name, age := range map[string]time.Duration{"old": leftoverAge + time.Hour, "new": time.Minute} {
+		path := filepath.Join(store.images(), name)
+		then := time.Now().Add(-age)
+		if err := errors.Join(os.Mkdir(path, 0o700), os.Chtimes(path, then, then)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := NewStore(store.directory, Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(store.images())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 1 || left[0].Name() != "new" {
+		t.Errorf("left are %v, want the new one", left)
+	}
+}
+
 // raw pushes a manifest as it is.
 func (s *shop) raw(t *testing.T, mediaType string, manifest any) registry.Manifest {
 	t.Helper()
