@@ -29,13 +29,6 @@ type claim struct {
 	byKey func(material root.TrustedMaterial, key signer.PublicKey, log bool) (proof, error)
 }
 
-func (c *claim) what() string {
-	if c.signature {
-		return "signature"
-	}
-	return "attestation"
-}
-
 // proof is what verifying a signature showed: by whom it is, and since when it exists.
 type proof struct {
 	// claims are what the certificate says.

@@ -55,21 +55,27 @@ type collector struct {
 	source Source
 	target Target
 	limits Limits
-	// read is how many bytes were asked for; slots bounds requests.
+	// read is how many bytes were asked for, blobs how many times; slots bounds requests at once.
 	read  *atomic.Int64
+	blobs *atomic.Int64
 	slots chan struct{}
 }
 
 func newCollector(source Source, target Target, limits Limits) *collector {
-	return &collector{source: source, target: target, limits: limits, read: new(atomic.Int64), slots: make(chan struct{}, limits.Parallel)}
+	return &collector{source: source, target: target, limits: limits, read: new(atomic.Int64), blobs: new(atomic.Int64), slots: make(chan struct{}, limits.Parallel)}
 }
 
-// about reads what is attached to another digest of the same image, within the same limits.
+// about reads what is attached to another digest of the same image. Bytes and requests at once are
+// counted together.
 func (c *collector) about(digest string) *collector {
 	other := *c
-	other.target.Digest = digest
+	other.target.Digest, other.blobs = digest, new(atomic.Int64)
 	return &other
 }
+
+// maxBlobs is how many blobs are read for a digest: two legacy manifests, and one for each referrer. A
+// referrer may hold more than one, but not each as many as a legacy manifest.
+func (l Limits) maxBlobs() int64 { return int64(2*l.Layers + l.Referrers) }
 
 // collect asks for the three places at once: two tags and the referrers. Their order, and that
 // within each, is kept.
@@ -197,6 +203,9 @@ func (c *collector) layer(ctx context.Context, manifest, what string, layer desc
 	}
 	if c.read.Add(layer.Size) > c.limits.Total {
 		return candidate{}, c.tooMany(fmt.Sprintf("what is attached to it has more than %d bytes", c.limits.Total))
+	}
+	if c.blobs.Add(1) > c.limits.maxBlobs() {
+		return candidate{}, c.tooMany(fmt.Sprintf("more than %d signatures and attestations are attached to it, and no more are read", c.limits.maxBlobs()))
 	}
 	release, err := c.slot(ctx)
 	if err != nil {

@@ -106,6 +106,15 @@ func (j *judge) rank(name string) int {
 	return slices.IndexFunc(j.authorities, func(a *signer.CheckedAuthority) bool { return a.Name == name })
 }
 
+// few keeps a reason readable where there are many authorities.
+func few(refusals []string) string {
+	const most = 3
+	if len(refusals) <= most {
+		return strings.Join(refusals, "; ")
+	}
+	return fmt.Sprintf("%s; and %d more authorities neither", strings.Join(refusals[:most], "; "), len(refusals)-most)
+}
+
 // nobody is how refusals begin.
 func (j *judge) nobody() string {
 	if j.target.Repository == (registry.Repository{}) {
@@ -150,7 +159,7 @@ func (j *judge) weighCertificate(c *claim) (signers []signer.Signer, reason stri
 		return signers, "", nil
 	}
 	return nil, fmt.Sprintf("signed by %s (issuer %s), which %s accepts: %s",
-		abbreviate(found.claims.Subject), abbreviate(found.claims.Issuer), j.nobody(), strings.Join(refusals, "; ")), nil
+		abbreviate(found.claims.Subject), abbreviate(found.claims.Issuer), j.nobody(), few(refusals)), nil
 }
 
 // weighKeys tries the keys of all authorities.
@@ -189,7 +198,7 @@ func (j *judge) weighKeys(c *claim) (signers []signer.Signer, reason string, err
 	case len(signers) > 0:
 		return signers, "", nil
 	case len(refusals) > 0:
-		return nil, strings.Join(refusals, "; "), nil
+		return nil, few(refusals), nil
 	case keys == 0 && c.byCertificate != nil:
 		return nil, "", nil
 	case keys == 0:

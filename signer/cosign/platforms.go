@@ -7,6 +7,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/signer"
 	"github.com/sigstore/sigstore-go/pkg/root"
+	"golang.org/x/sync/errgroup"
 )
 
 // demandPlatforms takes back the signatures of those authorities that want each manifest of an
@@ -22,13 +23,20 @@ func (v *Verifier) demandPlatforms(ctx context.Context, collector *collector, ju
 	if err != nil {
 		return err
 	}
-	for _, child := range children {
-		signed, err := signersOf(ctx, collector.about(child.Digest), demanding, judge.material)
-		if err != nil {
+	signed := make([]map[string]bool, len(children))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, child := range children {
+		group.Go(func() (err error) {
+			signed[i], err = signersOf(ctx, collector.about(child.Digest), demanding, judge.material)
 			return err
-		}
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i, child := range children {
 		for _, authority := range demanding {
-			if !signed[authority.Name] {
+			if !signed[i][authority.Name] {
 				withdraw(evidence, authority.Name, fmt.Sprintf("signed by %s, which has to sign every platform of an index and has not signed %s (%s): sign that manifest, too",
 					authority.Name, child.Digest, child.Platform))
 			}
