@@ -24,17 +24,25 @@ type Size struct {
 	Starts        int
 	Policies      int // loaded at once
 	Loads         int
+
+	Peers             bool // whether trivy and cosign are built and compared with
+	Scans, Gates      int  // rounds
+	Images            int  // judged at once by the gate
+	Packages, Modules int  // of Debian and of Node.js in an image
 }
 
-// The sizes: Full takes about three minutes and Short some seconds.
+// The sizes: Full takes about ten minutes, building trivy and cosign the first time not counted, and Short a minute, most of it for
+// building programs.
 var (
 	Full = Size{
 		Rounds: 40, Calls: 300, Load: 2 * time.Second, LoadRounds: 4, Connections: 64,
 		Memory: 15 * time.Second, Concurrent: 200, Starts: 5, Policies: 1000, Loads: 5,
+		Peers: true, Scans: 7, Gates: 3, Images: 20, Packages: 150, Modules: 300,
 	}
 	Short = Size{
 		Rounds: 2, Calls: 20, Load: 100 * time.Millisecond, LoadRounds: 1, Connections: 8,
 		Memory: 200 * time.Millisecond, Concurrent: 20, Starts: 1, Policies: 200, Loads: 1,
+		Scans: 1, Gates: 1, Images: 3, Packages: 6, Modules: 10,
 	}
 )
 
@@ -64,6 +72,9 @@ func Table(ctx context.Context, size Size, progress io.Writer) ([]Row, error) {
 		{"start and memory", programRows},
 		{"load", loadRows},
 		{"evidence", evidenceRows},
+		{"programs on images", func(ctx context.Context, size Size, dir string) ([]Row, error) {
+			return programsOnImages(ctx, size, dir, progress)
+		}},
 	} {
 		fmt.Fprintf(progress, "measuring %s…\n", part.name)
 		measured, err := part.measure(ctx, size, dir)

@@ -18,6 +18,7 @@ func TestTheShortTableHasEveryFigure(t *testing.T) {
 	for _, want := range []string{
 		"yardstick", "50 policies, nothing cached", "against CEL", "pod with findings", "profile hardened",
 		"a template already judged", "unmatched", "HTTPS, 1 connections", "resident memory", "start to ready", "load of",
+		"scan of an image", "peak memory", "judged again", "gate on 3 images", "again, with what both have kept",
 	} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("got a table without %q:\n%s", want, table.String())
