@@ -21,6 +21,18 @@ func (e *Engine) OnlyImages() *Engine {
 	return only
 }
 
+// ReadsImages says whether any policy of any profile reads evidence about images.
+func (e *Engine) ReadsImages() bool {
+	for _, p := range e.profiles {
+		for _, i := range p.instances {
+			if i.Enforcement != EnforceOff && (i.readsEvidence(PhaseValidate) || i.readsEvidence(PhaseMutate)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Instances are the names of all policies that a profile configures, off ones left out; nil for
 // an unknown profile.
 func (e *Engine) Instances(profile string) []string {

@@ -194,8 +194,8 @@ func orElse(s, otherwise string) string {
 	return s
 }
 
-// NewFacts gives what is known of a cluster as facts for a single request; cluster
+// NewFacts gives what is known of a cluster and of images as facts for a single request; either
 // may be nil, then nothing is known.
-func NewFacts(cluster Cluster) admission.Facts {
-	return facts{documents: &known{}, judged: -1, cluster: cluster}
+func NewFacts(cluster Cluster, images admission.Facts) admission.Facts {
+	return facts{documents: &known{}, judged: -1, cluster: cluster, images: &imageFacts{gatherer: images}}
 }

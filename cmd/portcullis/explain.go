@@ -59,11 +59,6 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 	if err := f.images.check(); err != nil {
 		return err
 	}
-	images, err := f.images.open(ctx, p.stderr)
-	if err != nil {
-		return err
-	}
-	defer images.close()
 	loaded, err := f.source.load(ctx, p, paths)
 	if err != nil {
 		return err
@@ -81,11 +76,16 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 	if err != nil {
 		return err
 	}
+	images, err := f.images.open(ctx, engine, p.stderr)
+	if err != nil {
+		return err
+	}
+	defer images.close()
 	cluster, err := f.source.cluster(ctx)
 	if err != nil {
 		return err
 	}
-	g := &gate.Gate{Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images, Fresh: images.fresh, Version: version.String(), Now: time.Now}
+	g := &gate.Gate{Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images.facts, Fresh: images.fresh, Version: version.String(), Now: time.Now}
 	err = g.Explain(ctx, loaded, func(e gate.Explanation) error {
 		codes = append(codes, e.Outcome.Exit())
 		return p.show(f, &e)

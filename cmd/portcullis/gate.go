@@ -79,7 +79,11 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 	if err != nil {
 		return err
 	}
-	images, err := f.images.open(ctx, p.stderr)
+	engine, err := f.bundle.engine()
+	if err != nil {
+		return err
+	}
+	images, err := f.images.open(ctx, engine, p.stderr)
 	if err != nil {
 		return err
 	}
@@ -88,16 +92,12 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 	if err != nil {
 		return err
 	}
-	engine, err := f.bundle.engine()
-	if err != nil {
-		return err
-	}
 	cluster, err := f.source.cluster(ctx)
 	if err != nil {
 		return err
 	}
 	g := &gate.Gate{
-		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images, Fresh: images.fresh, Baseline: baseline,
+		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images.facts, Fresh: images.fresh, Baseline: baseline,
 		FailOnWarn: f.failOnWarn, FailOnSkip: f.failOnSkip, Version: version.String(), Now: time.Now,
 		Progress: progress(p.stderr, "judged %d of %d objects"), ImageProgress: progress(p.stderr, "looked at %d of %d images"),
 	}

@@ -38,6 +38,13 @@ type imageFlags struct {
 
 // register adds the flags of images that manifests name; --image is the gate's alone.
 func (f *imageFlags) register(flags *pflag.FlagSet) {
+	f.registerEvidence(flags)
+	f.scan.register(flags)
+}
+
+// registerEvidence adds those about what others have signed.
+func (f *imageFlags) registerEvidence(flags *pflag.FlagSet) {
+	f.scan.when = scanNever
 	flags.BoolVar(&f.noImages, "no-images", false, "ask nobody about images: policies that read signatures, attestations, configurations or scans are undecided")
 	flags.BoolVar(&f.offline, "offline", false, "use no network for images: what is known of them is in oci: and tar: images, --evidence and the cache")
 	flags.StringVar(&f.evidence, "evidence", "", "`directory` with attestations as files (Sigstore bundles or DSSE envelopes), or an OCI image layout with images and their signatures; counts by its signatures, as in a registry")
@@ -45,7 +52,6 @@ func (f *imageFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cache, "cache-dir", "", "`directory` for verified evidence, layers, analyses and the vulnerability database (default: portcullis in the user's cache directory)")
 	f.registries.DockerConfig = registryflags.UserDockerConfig()
 	f.registries.Register(flags)
-	f.scan.register(flags)
 }
 
 // check finds flags that contradict each other.
@@ -58,8 +64,9 @@ func (f *imageFlags) check() error {
 
 // gateImages is what images are judged with in one run.
 type gateImages struct {
-	admission.Facts
-	// fresh asks again what Facts may remember of an earlier run; nil where it cannot.
+	// facts gathers evidence; nil where no policy reads any.
+	facts admission.Facts
+	// fresh asks again what facts may remember of an earlier run; nil where it cannot.
 	fresh admission.Facts
 	// documents are the images that --image names.
 	documents []source.Document
@@ -70,20 +77,20 @@ type gateImages struct {
 	closers []func()
 }
 
-// open reads what --image names and checks what the other flags name. Nothing is asked of a registry
-// and nothing is written before a policy reads evidence.
-func (f *imageFlags) open(ctx context.Context, stderr io.Writer) (*gateImages, error) {
+// open reads what --image names and, where the policies read evidence, checks what the other flags
+// name. Nothing is asked of a registry and nothing is written before a policy that matches reads some.
+func (f *imageFlags) open(ctx context.Context, engine *policies.Engine, stderr io.Writer) (*gateImages, error) {
 	g := &gateImages{}
 	if f.noImages {
-		g.Facts = gate.Unasked("nobody was asked: leave --no-images out")
+		g.facts = gate.Unasked("nobody was asked: leave --no-images out")
 		return g, nil
 	}
 	sources := &imageSources{remote: noNetwork{}}
-	if err := g.open(ctx, f.images, sources); err != nil {
-		g.close()
-		return nil, err
+	err := g.open(ctx, f.images, sources)
+	if err == nil && engine.ReadsImages() {
+		err = f.connect(g, sources, stderr)
 	}
-	if err := f.connect(g, sources, stderr); err != nil {
+	if err != nil {
 		g.close()
 		return nil, err
 	}
@@ -138,11 +145,11 @@ func (f *imageFlags) connect(g *gateImages, sources *imageSources, stderr io.Wri
 	if err := f.openEvidence(g, sources, verifier); err != nil {
 		return err
 	}
-	cache, err := f.cacheDir()
-	if err != nil {
-		return err
+	cache := f.cacheDir()
+	if cache != "" && len(sources.layouts) == 0 && verifier.files == nil {
+		// What comes from files is not to be taken for what the registry has.
+		options.Directory = filepath.Join(cache, "evidence")
 	}
-	options.Directory = filepath.Join(cache, "evidence")
 	var scanner *gateScanner
 	if f.scan.when != scanNever {
 		scanner = &gateScanner{flags: f.scan, sources: sources, offline: f.offline, cache: cache, log: warnings(stderr)}
@@ -150,7 +157,7 @@ func (f *imageFlags) connect(g *gateImages, sources *imageSources, stderr io.Wri
 	}
 	with := func(options evidence.Options) *lazyFacts {
 		return &lazyFacts{open: func() (admission.Facts, error) {
-			facts, err := evidence.New(gate.NewFacts(nil), options)
+			facts, err := evidence.New(gate.NewFacts(nil, nil), options)
 			if err != nil {
 				return nil, err
 			}
@@ -161,8 +168,8 @@ func (f *imageFlags) connect(g *gateImages, sources *imageSources, stderr io.Wri
 			return &gate.Scans{Around: facts, Scanner: scanner, Always: f.scan.when == scanAlways}, nil
 		}}
 	}
-	g.Facts = with(options)
-	if !f.offline && isDirectory(options.Directory) {
+	g.facts = with(options)
+	if !f.offline && options.Directory != "" && isDirectory(options.Directory) {
 		options.Directory = ""
 		g.fresh = with(options)
 	}
@@ -215,16 +222,16 @@ func (f *imageFlags) openEvidence(g *gateImages, sources *imageSources, verifier
 	return nil
 }
 
-// cacheDir is where what outlives the run is kept.
-func (f *imageFlags) cacheDir() (string, error) {
+// cacheDir is where what outlives the run is kept, "" where nobody can tell.
+func (f *imageFlags) cacheDir() string {
 	if f.cache != "" {
-		return f.cache, nil
+		return f.cache
 	}
 	user, err := os.UserCacheDir()
 	if err != nil {
-		return "", usagef("finding the cache directory: %w: name one with --cache-dir", err)
+		return "" // without a home; whoever needs the folder says so
 	}
-	return filepath.Join(user, "portcullis"), nil
+	return filepath.Join(user, "portcullis")
 }
 
 // atClose notes what is to be done in the end. It is called by several goroutines.

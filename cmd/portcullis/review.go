@@ -20,6 +20,7 @@ import (
 type reviewFlags struct {
 	bundle bundleFlags
 	source sourceFlags
+	images imageFlags
 	mutate bool
 }
 
@@ -32,7 +33,8 @@ func (p *program) reviewCommand() *cobra.Command {
 the AdmissionReview with the response that the webhook would send.
 
 Facts about the cluster come from --context; without it a policy that needs some denies,
-as the webhook does when it cannot have them.
+as the webhook does when it cannot have them. What policies read of images is asked of
+their registries; nothing is scanned.
 
 It exits with 0 whenever it wrote a response, whatever the verdict.`,
 		Example: `  portcullis review request.json
@@ -43,6 +45,7 @@ It exits with 0 whenever it wrote a response, whatever the verdict.`,
 	}
 	f.bundle.register(command)
 	f.source.registerContext(command.Flags())
+	f.images.registerEvidence(command.Flags())
 	command.Flags().BoolVar(&f.mutate, "mutate", false, "answer as the mutating webhook")
 	complete(command, "profile", "baseline", "restricted", "hardened")
 	return command
@@ -61,7 +64,12 @@ func (p *program) review(ctx context.Context, f *reviewFlags, name string) error
 	if err != nil {
 		return err
 	}
-	reviewer := admission.NewReviewer(engine, gate.NewFacts(cluster), time.Now)
+	images, err := f.images.open(ctx, engine, p.stderr)
+	if err != nil {
+		return err
+	}
+	defer images.close()
+	reviewer := admission.NewReviewer(engine, gate.NewFacts(cluster, images.facts), time.Now)
 	reviewer.Pin(f.bundle.profile)
 	response, err := answer(ctx, reviewer, body, f.mutate)
 	if err != nil {
