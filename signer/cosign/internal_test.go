@@ -91,3 +91,60 @@ func TestEnvelopesOfOtherThings(t *testing.T) {
 		}
 	}
 }
+
+// TestEnvelopesOfTwoPayloads: encoding/json, by which cosign reads the envelope that it verifies, takes the last of several names that
+// differ in case only. A signed statement under the one must not vouch for another under the other.
+func TestEnvelopesOfTwoPayloads(t *testing.T) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := NewKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := key.PublicPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, err := signer.Compile(&signer.Trust{Authorities: []signer.Authority{{Name: "a", Images: []string{"**"}, Keys: []signer.Key{{PEM: text}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := Target{Repository: registry.Repository{Registry: "ghcr.io", Path: "acme/app"}, Digest: "sha256:" + strings.Repeat("1", 64)}
+	encoded := func(predicateType string) string {
+		payload, err := NewStatement(target, predicateType, []byte("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return base64.StdEncoding.EncodeToString(payload)
+	}
+	signed, forged := encoded("https://example.com/signed"), encoded("https://example.com/forged")
+	payload, err := base64.StdEncoding.DecodeString(signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, err := key.sign(dsse.PAE(payloadType, payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := `"payloadType":"` + payloadType + `","signatures":[{"sig":"` + base64.StdEncoding.EncodeToString(signature) + `"}]`
+	for name, test := range map[string]struct {
+		envelope string
+		want     int
+	}{
+		"one payload":                   {`{"payload":"` + signed + `",` + rest + `}`, 1},
+		"a forged one, then a signed":   {`{"payload":"` + forged + `","Payload":"` + signed + `",` + rest + `}`, 0},
+		"a signed one, then a forged":   {`{"Payload":"` + signed + `","payload":"` + forged + `",` + rest + `}`, 0},
+		"the same name twice":           {`{"payload":"` + forged + `","payload":"` + signed + `",` + rest + `}`, 0},
+		"two types of payload":          {`{"payload":"` + signed + `","PAYLOADTYPE":"text/plain",` + rest + `}`, 0},
+		"signatures with a long s, too": {`{"payload":"` + signed + `","\u017fignatures":[],` + rest + `}`, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			attestations, rejections := NewVerifier(Options{}).VerifyEnvelope(t.Context(), []byte(test.envelope), target.Digest, target.Repository, trust)
+			if len(attestations) != test.want || len(rejections) != 1-test.want {
+				t.Errorf("got %+v and %+v, want %d attestations", attestations, rejections, test.want)
+			}
+		})
+	}
+}

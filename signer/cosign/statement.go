@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/portcullis-dev/portcullis/signer"
 )
@@ -62,22 +63,24 @@ func parseStatement(payload []byte) (statement, error) {
 	return s, nil
 }
 
-// parseObject splits a JSON object. Names must be unique, and nothing may follow.
+// parseObject splits a JSON object. Names must be unique, whatever their case, and nothing may follow: cosign reads
+// envelopes with encoding/json, which takes the last of those that differ in case only, and would verify another payload than is read here.
 func parseObject(raw []byte) (map[string]json.RawMessage, error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
 		return nil, errors.New("it is no JSON object")
 	}
-	fields := make(map[string]json.RawMessage)
+	fields, names := make(map[string]json.RawMessage), make(map[string]bool)
 	for decoder.More() {
 		name, err := decoder.Token()
 		if err != nil {
 			return nil, err
 		}
 		text, ok := name.(string)
-		if _, twice := fields[text]; !ok || twice {
+		if !ok || names[folded(text)] {
 			return nil, fmt.Errorf("it has the name %q twice", abbreviate(text))
 		}
+		names[folded(text)] = true
 		var value json.RawMessage
 		if err := decoder.Decode(&value); err != nil {
 			return nil, err
@@ -91,6 +94,11 @@ func parseObject(raw []byte) (map[string]json.RawMessage, error) {
 		return nil, errors.New("something follows it")
 	}
 	return fields, nil
+}
+
+// folded writes texts alike that encoding/json takes for one name: "Payload", and "ſignatures" with a long s.
+func folded(text string) string {
+	return strings.Map(func(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }, text)
 }
 
 // about is the subject with the digest, which has the form "sha256:…".
