@@ -424,6 +424,7 @@ func TestAKeylessSignatureSurvivesARestart(t *testing.T) {
 		}
 	}
 	wantKeyless(running)
+	waitForFile(t, filepath.Join(options().Directory, "*.evidence"))
 	if err := w.server.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -434,6 +435,19 @@ func TestAKeylessSignatureSurvivesARestart(t *testing.T) {
 	for name, facts := range map[string]*evidence.Facts{"the one that was running": running, "the one that was restarted": restarted} {
 		if got := only(t, facts.Gather(t.Context(), needs)); len(got.Evidence.Signatures) > 0 || got.Unknown.Evidence == "" {
 			t.Errorf("%s, with another root: %+v, want unknown", name, got)
+		}
+	}
+}
+
+// waitForFile polls: what was verified is written down when its answer is on the way already.
+func waitForFile(t *testing.T, pattern string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if files, err := filepath.Glob(pattern); err == nil && len(files) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("there is no %s, want one", pattern)
 		}
 	}
 }

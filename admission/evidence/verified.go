@@ -108,6 +108,7 @@ func (g *gathering) verified(ctx context.Context, s subject, shared *manifests, 
 // verifyAnew verifies what the registry has now or, after a restart, what it had when it was asked last.
 func (g *gathering) verifyAnew(ctx context.Context, k key, from Registry, refresh bool, complete func(*verified) bool) (answer[*verified], error) {
 	if !refresh {
+		// Only what is positive counts: what was missing then may have come.
 		if found, ok := g.verifyKept(ctx, k); ok && complete(found.value) {
 			g.options.Metrics.looked(partEvidence, lookDisk)
 			return found, nil
@@ -128,17 +129,14 @@ func (g *gathering) verifyAnew(ctx context.Context, k key, from Registry, refres
 	return found, nil
 }
 
-// verifyKept verifies what is kept on disk. Only what is positive counts: what was missing then may have come.
+// verifyKept verifies what is kept on disk.
 func (g *gathering) verifyKept(ctx context.Context, k key) (answer[*verified], bool) {
 	kept := g.store.get(partEvidence, k)
 	if kept == nil {
 		return answer[*verified]{}, false
 	}
 	found, err := g.verify(ctx, play(kept), k, kept.Fetched)
-	if err != nil || !found.value.satisfied {
-		return answer[*verified]{}, false
-	}
-	return found, true
+	return found, err == nil
 }
 
 func (g *gathering) verify(ctx context.Context, from Registry, k key, at time.Time) (answer[*verified], error) {
