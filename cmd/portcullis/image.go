@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/gate/output"
-	"github.com/portcullis-dev/portcullis/admission/workload"
 	"github.com/portcullis-dev/portcullis/cmd/internal/registryflags"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
 	"github.com/portcullis-dev/portcullis/signer/registry"
@@ -60,37 +57,28 @@ type namedImage struct {
 	close  func() error
 }
 
-const nextReference = "name an image as ghcr.io/acme/app:1 or ghcr.io/acme/app@sha256:…, or one on disk as ghcr.io/acme/app:1=oci:DIR or ghcr.io/acme/app:1=tar:FILE"
+const nextReference = "name an image as ghcr.io/acme/app:1 or ghcr.io/acme/app@sha256:…, or one on disk as oci:DIR, tar:FILE or ghcr.io/acme/app:1=oci:DIR"
 
-// open finds the digest that an argument stands for: a reference, or REF=oci:DIR and REF=tar:FILE for an
-// image on disk that is judged as REF.
+// open finds the digest that an argument stands for: a reference, or an image on disk as the gate takes it.
 func (f *placeFlags) open(ctx context.Context, argument string) (*namedImage, error) {
-	name, place, onDisk := strings.Cut(argument, "=")
-	parsed, err := workload.ParseImage(name)
+	named, err := parseImageArgument(ctx, argument)
 	if err != nil {
-		return nil, usagef("%w: %s", err, nextReference)
+		return nil, err
 	}
 	opened := &namedImage{close: func() error { return nil }, target: cosign.Target{
-		Repository: registry.Repository{Registry: parsed.Registry, Path: parsed.Repository}, Digest: parsed.Digest,
+		Repository: registry.Repository{Registry: named.parsed.Registry, Path: named.parsed.Repository}, Digest: named.parsed.Digest,
 	}}
-	tag := parsed.Tag
-	if onDisk {
-		kind, path, _ := strings.Cut(place, ":")
-		if kind != "oci" && kind != "tar" {
-			return nil, usagef("reading the image %s: %q is neither oci:DIR nor tar:FILE: %s", argument, place, nextReference)
-		}
-		layout, err := registry.NewLayout(path)
-		if err != nil {
-			return nil, usagef("reading the image %s: %w", argument, err)
-		}
-		opened.source, opened.close, tag = layout, layout.Close, ""
-	} else if opened.source, err = f.client(); err != nil {
+	if named.layout != nil {
+		opened.source, opened.close = named.layout, named.layout.Close
+		return opened, nil
+	}
+	if opened.source, err = f.client(); err != nil {
 		return nil, err
 	}
 	if opened.target.Digest == "" {
-		resolved, err := opened.source.Resolve(ctx, opened.target.Repository, tag)
+		resolved, err := opened.source.Resolve(ctx, opened.target.Repository, named.parsed.Tag)
 		if err != nil {
-			return nil, errors.Join(err, opened.close())
+			return nil, err
 		}
 		opened.target.Digest = resolved.Digest
 	}
