@@ -244,6 +244,30 @@ func TestAnAttachedScanIsBelievedByItsSignatureAndTakesThePlaceOfTheLast(t *test
 	}
 }
 
+// The database of Java archives is one of SQLite, which a child that may write nowhere has to be able to read.
+func TestJavaArchivesNeedTheirDatabase(t *testing.T) {
+	s := newShop(t)
+	jar, err := trivytest.JarFile("Main")
+	s.must(err)
+	java := filepath.Join(t.TempDir(), "java")
+	s.must(trivytest.JavaDatabase(java, trivytest.Jar{Content: jar, Group: "com.example", Artifact: "app", Version: "1.0.0"}))
+	s.must(trivytest.Database(s.database,
+		trivytest.Advisory{Source: "debian 12", Package: "openssl", ID: "CVE-2023-5678", Fixed: "3.0.13-1~deb12u1", Severity: "HIGH"},
+		trivytest.Advisory{Source: trivytest.MavenSource, Package: "com.example:app", ID: "CVE-2026-0001", Fixed: "1.0.1", Severity: "LOW"},
+	))
+	image, err := trivytest.Image(append(trivytest.Debian("12.5", trivytest.Package{Name: "libssl3", Version: "3.0.13-1~deb12u1", Source: "openssl"}), trivytest.Entry{Path: "app/app.jar", Content: jar}))
+	s.must(err)
+	s.push(image, "java")
+	code, stdout, stderr := call(t, s.flags("-o", "json", s.repository.String()+":java")...)
+	if got := s.reports(stdout); code != exitUndecided || len(got) != 1 || got[0].Report.State != scanner.StateUnscannable {
+		t.Errorf("without it: got exit %d, %+v (%s), want %d and unscannable", code, got, stderr, exitUndecided)
+	}
+	code, stdout, stderr = call(t, s.flags("-o", "json", "--java-database", java, s.repository.String()+":java")...)
+	if got := s.reports(stdout); code != exitOK || len(got) != 1 || !slices.Equal(ids(got[0].Report), []string{"CVE-2026-0001 low"}) {
+		t.Errorf("with it: got exit %d, %+v (%s), want the archive's vulnerability", code, got, stderr)
+	}
+}
+
 // A scanner that finds nothing must never start.
 func TestADatabaseThatKnowsNothingIsRefused(t *testing.T) {
 	s := newShop(t)
