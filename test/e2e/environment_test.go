@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +105,7 @@ func startEnvironment(ctx context.Context, dir string) (*environment, error) {
 
 // startCluster starts a cluster and puts into it what is there before Portcullis comes.
 func startCluster(ctx context.Context, options cluster.Options) (*environment, error) {
-	options.Users = users
+	options.Users = append(slices.Clone(users), options.Users...)
 	env := &environment{}
 	var err error
 	if env.control, err = cluster.Start(ctx, options); err != nil {

@@ -24,6 +24,8 @@ type installOptions struct {
 	// bundle is a folder, "" for the built-in library; profile one of the bundle's, "" for its own choice.
 	bundle, profile string
 	replicas        int
+	// args are further flags of the webhook.
+	args []string
 	// recoveryNamespace is where the webhook says that it runs.
 	recoveryNamespace string
 }
@@ -76,6 +78,7 @@ func (i *installation) startReplicas(ctx context.Context, control *cluster.Clust
 			Name:         name,
 			Bundle:       i.options.bundle,
 			Profile:      i.options.profile,
+			Args:         i.options.args,
 			Listen:       addresses[0],
 			Probes:       addresses[1],
 			Serving:      serving,
