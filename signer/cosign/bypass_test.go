@@ -486,6 +486,24 @@ func TestOtherKeys(t *testing.T) {
 	})
 }
 
+// TestACertificateBesideAKeysSignature changes nothing about the key: anybody may have put it there.
+func TestACertificateBesideAKeysSignature(t *testing.T) {
+	b := newBench(t)
+	payload := must[[]byte](t)(signertest.SimpleSigning(app.String(), realDigest, nil))
+	layer := must[signertest.Legacy](t)(b.pki.SignPayloadWithKey(b.by, payload))
+	for _, fault := range []signertest.Option{signertest.IssuedBefore(0), signertest.ForeignAuthority, signertest.ExpiredCertificate} {
+		other := must[signertest.Legacy](t)(b.pki.SignPayload(releaseWorkflow, payload, fault))
+		layer.Annotations[signertest.CertificateAnnotation] = other.Annotations[signertest.CertificateAnnotation]
+		b.store = newMemory()
+		attachLegacy(t, b.store, realDigest, ".sig", layer)
+		people := keyless("people", releaseWorkflow.Issuer, releaseWorkflow.Subject)
+		evidence := b.verify(realDigest, people, b.byKey())
+		if len(evidence.Signatures) != 1 || evidence.Signatures[0].Authority != "release" {
+			t.Errorf("got %+v, want the key's signature alone", evidence)
+		}
+	}
+}
+
 func TestReasonsNameWhatWasFound(t *testing.T) {
 	b := newBench(t)
 	other := keyless("people", "https://accounts.example.com", "a@example.com")

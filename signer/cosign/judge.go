@@ -140,7 +140,7 @@ func (j *judge) weighCertificate(c *claim) (signers []signer.Signer, reason stri
 	}
 	found, err := c.byCertificate(j.material)
 	if err != nil {
-		return nil, "", err
+		return nil, abbreviate(err.Error()), nil // a key may still fit
 	}
 	var refusals []string
 	for _, authority := range keyless {

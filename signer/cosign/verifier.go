@@ -3,6 +3,7 @@ package cosign
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/portcullis-dev/portcullis/signer"
@@ -54,6 +55,9 @@ func (v *Verifier) Verify(ctx context.Context, source Source, target Target, tru
 		return signer.Evidence{}, err
 	}
 	for _, one := range candidates {
+		if ctx.Err() != nil {
+			return signer.Evidence{}, fmt.Errorf("verifying what is attached to %s: %w", target, context.Cause(ctx))
+		}
 		if err := judge.consider(one, &evidence); err != nil {
 			return signer.Evidence{}, err
 		}

@@ -3,6 +3,8 @@ package cosign
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -161,6 +163,9 @@ func sameAnnotations(annotations map[string]string) func(*claim) bool {
 // sign signs bytes with the algorithm that cosign takes for the key.
 func (k *Key) sign(message []byte) ([]byte, error) {
 	loaded, err := signature.LoadDefaultSigner(k.signer)
+	if _, ok := k.signer.Public().(*rsa.PublicKey); ok { // sizes without a default, too
+		loaded, err = signature.LoadSigner(k.signer, crypto.SHA256)
+	}
 	if err != nil {
 		return nil, err
 	}
