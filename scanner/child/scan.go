@@ -141,10 +141,7 @@ func choose(m registry.Manifest, platforms []string) ([]Image, error) {
 	var images []Image
 	for _, child := range children {
 		switch {
-		case child.Annotations["vnd.docker.reference.type"] == "attestation-manifest":
-			continue // BuildKit's: no runtime pulls it as an image
-		case len(platforms) > 0 && !slices.Contains(platforms, child.Platform),
-			len(platforms) == 0 && child.Platform != "" && !strings.HasPrefix(child.Platform, "linux/"):
+		case !runs(child.Platform, platforms):
 			continue
 		case strings.Contains(child.MediaType, "index") || strings.Contains(child.MediaType, "manifest.list"):
 			return nil, refusef("the index has another index in it, of which container runtimes make different things")
@@ -162,6 +159,39 @@ func choose(m registry.Manifest, platforms []string) ([]Image, error) {
 		return nil, refusef("the index has %d images where %d are allowed", len(images), maxPlatforms)
 	}
 	return images, nil
+}
+
+// runs says whether nodes could take an index's entry for one of some platforms, or for any of Linux where none are named. They
+// go by the platform that the index gives, in any case, by another name for the processor and by a lesser variant of it
+// (containerd, platforms.Normalize), and by nothing else: an annotation that calls an image an attestation keeps
+// nobody from running it. BuildKit's attestations are of the platform unknown/unknown. An entry without platform is for all.
+func runs(platform string, platforms []string) bool {
+	system, processor := normal(platform)
+	if system == "" || len(platforms) == 0 {
+		return system == "" || system == "linux"
+	}
+	return slices.ContainsFunc(platforms, func(wanted string) bool {
+		s, p := normal(wanted)
+		return s == system && p == processor
+	})
+}
+
+// normal is the operating system of a platform and the processor without its variant.
+func normal(platform string) (system, processor string) {
+	platform, _, _ = strings.Cut(strings.ToLower(platform), ":") // the version of Windows
+	system, processor, _ = strings.Cut(platform, "/")
+	processor, _, _ = strings.Cut(processor, "/")
+	switch processor {
+	case "x86_64", "x86-64":
+		processor = "amd64"
+	case "i386":
+		processor = "386"
+	case "aarch64":
+		processor = "arm64"
+	case "armhf", "armel":
+		processor = "arm"
+	}
+	return system, processor
 }
 
 // scanImage pulls one image and has it analysed.
