@@ -42,7 +42,7 @@ type flags struct {
 	platforms        []string
 	secrets, sbom    bool
 	children, images int
-	memory           int64
+	memory, layers   int64
 	timeout          time.Duration
 	requireIsolation bool
 
@@ -63,6 +63,7 @@ func (f *flags) register(set *pflag.FlagSet, imagesPerChild int) {
 	set.IntVar(&f.children, "children", max(1, runtime.NumCPU()/2), "`number` of images that are analysed at once")
 	set.IntVar(&f.images, "images-per-child", imagesPerChild, "`number` of images after which a child is replaced; with 1 no image can influence the scan of another")
 	set.Int64Var(&f.memory, "memory", child.DefaultMemory, "memory in `bytes` that a child may use")
+	set.Int64Var(&f.layers, "keep-layers", child.DefaultKept, "`bytes` of pulled layers to keep in --work-dir for other images")
 	set.DurationVar(&f.timeout, "timeout", child.DefaultTimeout, "longest `time` for the analysis of one image")
 	set.BoolVar(&f.requireIsolation, "require-isolation", false, "do not scan where the system cannot keep children from the network and from files")
 
@@ -76,8 +77,8 @@ func (f *flags) check() error {
 	switch {
 	case f.format != signer.FormatBundle && f.format != signer.FormatLegacy:
 		return usagef("--format is %q: use bundle or legacy", f.format)
-	case f.children < 1 || f.images < 1 || f.memory < 64<<20 || f.timeout <= 0:
-		return usagef("--children and --images-per-child are at least 1, --memory at least 67108864, --timeout above 0")
+	case f.children < 1 || f.images < 1 || f.memory < 64<<20 || f.layers < 1 || f.timeout <= 0:
+		return usagef("--children and --images-per-child are at least 1, --memory at least 67108864, --keep-layers and --timeout above 0")
 	case f.passwordFile != "" && f.key == "":
 		return usagef("--key-password-file is for --key: give both or neither")
 	}

@@ -191,6 +191,9 @@ func (w *works) scanQueued(ctx context.Context, work queue.Work, keepIn string) 
 		return queue.Outcome{}, err
 	}
 	outcome := queue.Outcome{State: s.Report.State, Reasons: s.Report.Reasons}
+	if outcome.State == scanner.StateError {
+		return outcome, nil // the queue tries again, and what was known of the image stays
+	}
 	attached := keepIn == keepInRegistry
 	for _, repository := range work.Repositories {
 		if keepIn != keepInRegistry {

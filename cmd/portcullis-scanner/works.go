@@ -69,7 +69,7 @@ func (f *flags) open(ctx context.Context, log *slog.Logger) (*works, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := child.NewStore(filepath.Join(directory, "layers"), child.Limits{})
+	store, err := child.NewStore(filepath.Join(directory, "layers"), child.Limits{Kept: f.layers})
 	if err != nil {
 		return nil, err
 	}
@@ -192,8 +192,13 @@ func (w *works) scan(ctx context.Context, source child.Source, target cosign.Tar
 	return scanned{Scan: found, target: target, predicate: predicate}, err
 }
 
-// attach signs what was found and attaches it to the image, in place of what this key has attached before.
+// attach signs what was found and attaches it to the image, in place of what this key has attached before. A scan that
+// failed takes the place of none: it says nothing about the image.
 func (w *works) attach(ctx context.Context, s scanned) error {
+	if s.Report.State == scanner.StateError {
+		w.log.Warn("the scan failed and was not attached", "image", s.target.String(), "reasons", s.Report.Reasons)
+		return nil
+	}
 	if err := w.attest(ctx, s.target, scanner.PredicateType, s.predicate, true); err != nil {
 		return err
 	}

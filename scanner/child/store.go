@@ -27,6 +27,9 @@ type Source interface {
 	OpenBlob(ctx context.Context, repository registry.Repository, digest string, most int64) (io.ReadCloser, error)
 }
 
+// DefaultKept holds the layers of some hundred images, of which many are shared.
+const DefaultKept = 20 << 30
+
 // Limits of what is pulled for one image, and of what is kept.
 type Limits struct {
 	Layers int   // 512 by default, far above the 127 that container runtimes mount
@@ -65,7 +68,7 @@ func NewStore(directory string, limits Limits) (*Store, error) {
 	setDefault(&limits.Layers, 512)
 	setDefault(&limits.Layer, 4<<30)
 	setDefault(&limits.Image, 8<<30)
-	setDefault(&limits.Kept, 20<<30)
+	setDefault(&limits.Kept, DefaultKept)
 	s := &Store{directory: directory, limits: limits}
 	for _, dir := range []string{s.blobs(), s.images()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
