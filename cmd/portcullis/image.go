@@ -20,10 +20,10 @@ func (p *program) imageCommand() *cobra.Command {
 		Short: "Sign, attest, verify and scan images, and see what is attached to them",
 		Args:  knownCommand,
 		RunE: func(*cobra.Command, []string) error {
-			return usagef("image needs to know what to do: use image verify REF, image evidence REF, image sign REF, image attest REF, image scan REF or image generate-key-pair")
+			return usagef("image needs to know what to do: use image verify REF, image evidence REF, image sign REF, image attest REF, image attach REF, image scan REF or image generate-key-pair")
 		},
 	}
-	command.AddCommand(p.imageVerifyCommand(), p.imageEvidenceCommand(), p.imageSignCommand(), p.imageAttestCommand(), p.imageScanCommand(), p.imageKeyPairCommand())
+	command.AddCommand(p.imageVerifyCommand(), p.imageEvidenceCommand(), p.imageSignCommand(), p.imageAttestCommand(), p.imageAttachCommand(), p.imageScanCommand(), p.imageKeyPairCommand())
 	return command
 }
 

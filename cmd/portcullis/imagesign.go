@@ -337,6 +337,45 @@ func (p *program) attestToFile(ctx context.Context, f *imageAttestFlags, argumen
 	return nil
 }
 
+func (p *program) imageAttachCommand() *cobra.Command {
+	var place placeFlags
+	var statement string
+	command := &cobra.Command{
+		Use:   "attach REF",
+		Short: "Attach a statement about an image that was signed elsewhere",
+		Long: `attach attaches what image attest --output, portcullis-scanner or cosign has signed and written to a
+file: a Sigstore bundle, or a bare DSSE envelope. It must be about the image; who has signed it
+is for whoever verifies the image to judge.
+
+` + exitHelp(),
+		Example: `  portcullis image attach ghcr.io/acme/app:1 --statement scan.json`,
+		Args:    arguments(cobra.ExactArgs(1), nextReference),
+		RunE: func(command *cobra.Command, args []string) error {
+			return p.imageAttach(command.Context(), &place, statement, args[0])
+		},
+	}
+	place.register(command.Flags())
+	command.Flags().StringVar(&statement, "statement", "", "`file` with the signed statement")
+	return command
+}
+
+func (p *program) imageAttach(ctx context.Context, place *placeFlags, statement, argument string) error {
+	if statement == "" {
+		return usagef("there is nothing to attach: give --statement")
+	}
+	content, err := readFile("the statement", statement)
+	if err != nil {
+		return err
+	}
+	return p.write(ctx, place, argument, false, func(destination cosign.Destination, target cosign.Target) error {
+		attached, err := cosign.Attach(ctx, destination, target, bytes.TrimSpace(content))
+		if err == nil {
+			p.wrote("attached to", target, attached)
+		}
+		return err
+	})
+}
+
 func (p *program) imageKeyPairCommand() *cobra.Command {
 	var f keyFlags
 	var prefix string

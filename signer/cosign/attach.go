@@ -25,7 +25,7 @@ type attachment struct {
 	annotations map[string]string // of the layer
 	// predicateType is written beside a bundle, for people.
 	predicateType string
-	// replaces says which others are predecessors, if this key made them.
+	// replaces says which others are predecessors, if this key made them; nil for none.
 	replaces func(*claim) bool
 }
 
@@ -44,9 +44,6 @@ type attacher struct {
 
 // attach makes an attachment, checks it as a stranger's would be, and writes it.
 func (a *attacher) attach(ctx context.Context, doing, format string, prepare func(format string) (*attachment, error)) (Attached, error) {
-	if a.now == nil {
-		a.now = time.Now
-	}
 	if format == "" {
 		format = signer.FormatBundle
 	}
@@ -63,15 +60,44 @@ func (a *attacher) attach(ctx context.Context, doing, format string, prepare fun
 	if _, err := a.own(prepared.candidate()); err != nil {
 		return Attached{}, fmt.Errorf("%s %s: verifying what was just signed: %w", doing, a.target, err)
 	}
-	write := a.writeReferrer
-	if prepared.suffix != "" {
-		write = a.writeLegacy
-	}
-	written, err := write(ctx, prepared)
+	written, err := a.write(ctx, prepared)
 	if err != nil {
 		return Attached{}, fmt.Errorf("%s %s: %w", doing, a.target, err)
 	}
 	return written, nil
+}
+
+func (a *attacher) write(ctx context.Context, at *attachment) (Attached, error) {
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if at.suffix != "" {
+		return a.writeLegacy(ctx, at)
+	}
+	return a.writeReferrer(ctx, at)
+}
+
+// signed makes an attachment of what somebody has signed elsewhere. It has to be about the target.
+func (a *attacher) signed(content []byte) (*attachment, error) {
+	at := &attachment{kind: kindOf(content), content: content, mediaType: bundleVersionMediaType}
+	if at.kind == kindEnvelope {
+		at.suffix, at.mediaType = ".att", envelopeMediaType
+	}
+	err := guarded(func() error {
+		judge, err := newJudge(a.target, nil, nil)
+		if err != nil {
+			return err
+		}
+		c, err := judge.read(at.candidate())
+		if err == nil {
+			at.predicateType = c.statement.predicateType
+		}
+		return err
+	})
+	if at.kind == kindEnvelope {
+		at.annotations = map[string]string{static.SignatureAnnotationKey: "", "predicateType": at.predicateType}
+	}
+	return at, err
 }
 
 // own reads a candidate and verifies that it is by this key.
@@ -218,6 +244,9 @@ func (a *attacher) readBack(ctx context.Context, at *attachment, digest string, 
 // removePredecessors removes what this key wrote before and the attachment replaces. It is done last, so
 // that there is never a moment without.
 func (a *attacher) removePredecessors(ctx context.Context, at *attachment, listed []registry.Descriptor, written *Attached) {
+	if at.replaces == nil {
+		return
+	}
 	collector := newCollector(a.destination, a.target, Limits{}.withDefaults())
 	var faults []error
 	for _, other := range listed {
@@ -315,6 +344,9 @@ func (a *attacher) keptLayers(ctx context.Context, at *attachment, written *Atta
 	parsed, err := parseManifest(existing.Raw)
 	if err != nil {
 		return nil, fmt.Errorf("reading the manifest under the tag %s: %w: delete the tag", a.target.legacyTag(at.suffix), err)
+	}
+	if at.replaces == nil {
+		return parsed.Layers, nil
 	}
 	collector := newCollector(a.destination, a.target, Limits{}.withDefaults())
 	var kept []descriptor

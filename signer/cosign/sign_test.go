@@ -374,6 +374,37 @@ func TestStatementsOutsideARegistryVerify(t *testing.T) {
 	_ = store
 }
 
+func TestWhatWasSignedElsewhereIsAttached(t *testing.T) {
+	ctx := context.Background()
+	key, authority := newKey(t, "scanner")
+	for _, format := range formats {
+		t.Run(format, func(t *testing.T) {
+			store, target := withImage(t)
+			for n := range 2 {
+				content, err := cosign.SignStatement(target, key, statement(t, target, vulnType, fmt.Sprintf(`{"n":%d}`, n)), format)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := cosign.Attach(ctx, store, target, content); err != nil {
+					t.Fatal(err)
+				}
+			}
+			evidence := verify(t, verifier(), store, target.Digest, compile(t, authority))
+			if len(evidence.Attestations) != 2 || evidence.Attestations[0].Format != format {
+				t.Errorf("got %+v, want two attestations", evidence)
+			}
+			other := cosign.Target{Repository: app, Digest: otherDigest}
+			content, err := cosign.SignStatement(other, key, statement(t, other, vulnType, "{}"), format)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := cosign.Attach(ctx, store, target, content); err == nil || !strings.Contains(err.Error(), "it is about another image") {
+				t.Errorf("got error %v, want one about another image", err)
+			}
+		})
+	}
+}
+
 func TestErrorsOfTheRegistryAreNeverTheWantOfASignature(t *testing.T) {
 	key, authority := newKey(t, "release")
 	for _, kind := range []registry.Kind{registry.Unauthorized, registry.Forbidden, registry.RateLimited, registry.Timeout, registry.Mismatch, registry.Unreachable, registry.TooMany} {

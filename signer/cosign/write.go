@@ -105,6 +105,21 @@ func Attest(ctx context.Context, destination Destination, target Target, key *Ke
 	})
 }
 
+// Attach attaches a signature or an attestation that was made elsewhere, as by [SignStatement]: a Sigstore
+// bundle, or a bare DSSE envelope. It has to be about the image; whose it is, is not verified.
+func Attach(ctx context.Context, destination Destination, target Target, content []byte) (Attached, error) {
+	a := &attacher{destination: destination, target: target}
+	at, err := a.signed(content)
+	if err != nil {
+		return Attached{}, fmt.Errorf("attaching to %s: %w", target, err)
+	}
+	written, err := a.write(ctx, at)
+	if err != nil {
+		return Attached{}, fmt.Errorf("attaching to %s: %w", target, err)
+	}
+	return written, nil
+}
+
 // NewStatement is an in-toto statement about an image, for [Attest]. The predicate is JSON.
 func NewStatement(target Target, predicateType string, predicate []byte) ([]byte, error) {
 	hash, err := target.hash()
