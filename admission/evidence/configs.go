@@ -1,12 +1,12 @@
 package evidence
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/signer/registry"
@@ -163,8 +163,18 @@ func (l leaf) read(ctx context.Context, from Registry, repository registry.Repos
 	if err != nil {
 		return policies.ImageConfig{}, fmt.Errorf("reading the configuration %s: %w: build the image again", fields.Config.Digest, err)
 	}
-	config.Digest, config.Platform = l.digest, cmp.Or(config.Platform, l.platform)
+	config.Digest, config.Platform = l.digest, l.runsOn(config.Platform)
 	return config, nil
+}
+
+// runsOn is the platform whose nodes take the image: a node goes by the index and, where that says nothing, runs what it is given.
+// What an image says of itself is then only believed if it is Linux: else an image that calls itself one for Windows, or for
+// no platform, would be left out by policies about what runs on Linux, and run there. "" is that nobody can tell.
+func (l leaf) runsOn(itself string) string {
+	if l.platform != "" || !strings.HasPrefix(itself, "linux/") {
+		return l.platform
+	}
+	return itself
 }
 
 // configFields are those of an image's configuration that policies see (OCI image specification, "image configuration").

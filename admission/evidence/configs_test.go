@@ -86,20 +86,23 @@ func TestConfigurations(t *testing.T) {
 		want    string // platform of each
 		unknown string
 	}{
-		"one manifest":                          {amd, "linux/amd64", ""},
-		"an index, in its order":                {c.index(child{digest: arm, platform: "linux/arm64"}, child{digest: amd, platform: "linux/amd64"}), "linux/arm64 linux/amd64", ""},
-		"attestation manifests are none":        {c.index(child{digest: amd, platform: "linux/amd64"}, child{digest: attestation, platform: "unknown/unknown"}), "linux/amd64", ""},
-		"a manifest without platform counts":    {c.index(child{digest: amd}), "linux/amd64", ""},
-		"an index in an index":                  {c.index(child{digest: amd, platform: "linux/amd64"}, child{digest: nested, mediaType: indexType}), "linux/amd64 linux/arm64", ""},
-		"as many platforms as are read":         {c.index(many[1:]...), strings.Join(platformsOf(many[1:]), " "), ""},
-		"one platform more is not cut":          {c.index(many...), "", "more than 16 platforms"},
-		"an index in an index in an index":      {deep, "", "flatten it"},
-		"an index that is listed as a manifest": {c.index(child{digest: nested, platform: "linux/amd64"}), "", "listed as a manifest"},
-		"a child that is not there":             {c.index(child{digest: amd}, child{digest: digestOf("gone"), platform: "linux/s390x"}), "", "not found"},
-		"no configuration":                      {c.add(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[]}`), "", "no configuration"},
-		"a configuration that is no JSON":       {c.image(`{"config":`), "", "build the image again"},
-		"a user that is no text":                {c.image(`{"config":{"User":0}}`), "", "build the image again"},
-		"an artifact with an empty one":         {c.image(`{}`), "", ""},
+		"one manifest":                           {amd, "linux/amd64", ""},
+		"an index, in its order":                 {c.index(child{digest: arm, platform: "linux/arm64"}, child{digest: amd, platform: "linux/amd64"}), "linux/arm64 linux/amd64", ""},
+		"attestation manifests are none":         {c.index(child{digest: amd, platform: "linux/amd64"}, child{digest: attestation, platform: "unknown/unknown"}), "linux/amd64", ""},
+		"a manifest without platform counts":     {c.index(child{digest: amd}), "linux/amd64", ""},
+		"the index says for whom, not the image": {c.index(child{digest: c.image(`{"os":"unknown","architecture":"unknown","config":{"User":"0"}}`), platform: "linux/amd64"}, child{digest: c.image(`{"os":"windows","architecture":"amd64"}`), platform: "linux/arm64"}), "linux/amd64 linux/arm64", ""},
+		"an image that says it is for Windows":   {c.image(`{"os":"windows","architecture":"amd64"}`), "", ""},
+		"no operating system in the index":       {c.index(child{digest: c.image(`{"os":"unknown","architecture":"unknown"}`), platform: "/amd64"}), "", ""},
+		"an index in an index":                   {c.index(child{digest: amd, platform: "linux/amd64"}, child{digest: nested, mediaType: indexType}), "linux/amd64 linux/arm64", ""},
+		"as many platforms as are read":          {c.index(many[1:]...), strings.Join(platformsOf(many[1:]), " "), ""},
+		"one platform more is not cut":           {c.index(many...), "", "more than 16 platforms"},
+		"an index in an index in an index":       {deep, "", "flatten it"},
+		"an index that is listed as a manifest":  {c.index(child{digest: nested, platform: "linux/amd64"}), "", "listed as a manifest"},
+		"a child that is not there":              {c.index(child{digest: amd}, child{digest: digestOf("gone"), platform: "linux/s390x"}), "", "not found"},
+		"no configuration":                       {c.add(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[]}`), "", "no configuration"},
+		"a configuration that is no JSON":        {c.image(`{"config":`), "", "build the image again"},
+		"a user that is no text":                 {c.image(`{"config":{"User":0}}`), "", "build the image again"},
+		"an artifact with an empty one":          {c.image(`{}`), "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			facts := start(t, Options{Registry: c.registry(), Verifier: signedBy("release")})

@@ -54,6 +54,7 @@ func TestBypass17_AnOwnerReferenceIsNotBelieved(t *testing.T) {
 		"no owner":                                               {nil, replicaSet, tagged, template(tagged), nil, false, "", false},
 		"another UID":                                            {another(func(o *policies.OwnerReference) { o.UID = "u2" }), replicaSet, tagged, template(tagged), nil, false, "", true},
 		"no UID":                                                 {another(func(o *policies.OwnerReference) { o.UID = "" }), replicaSet, tagged, template(tagged), nil, false, "", true},
+		"no UID, of an object without one":                       {another(func(o *policies.OwnerReference) { o.UID = "" }), replicaSet, tagged, strings.Replace(template(tagged), `,"uid":"u1"`, "", 1), nil, false, "", true},
 		"an owner that is not there":                             {&owner, replicaSet, tagged, "", nil, false, "", true},
 		"made by a person":                                       {&owner, "jane", tagged, template(tagged), nil, false, "", false},
 		"made by another controller":                             {&owner, "system:serviceaccount:kube-system:job-controller", tagged, template(tagged), nil, false, "", false},
