@@ -33,7 +33,10 @@ directory or .tgz), a kustomization, or - for standard input; the working direct
 default. Charts and kustomizations are rendered without network, cluster or plugins.
 
 What policies read of the cluster is taken from the other objects of the run and from
---context. What cannot be known is listed as undecided.
+--context; what they read of images from registries, each image once, and from scans that
+the gate makes where no signed one is trusted. What cannot be known is listed as undecided.
+
+--image judges images without manifests: a reference, oci:DIR or tar:FILE.
 
 ` + exitHelp(),
 		Example: `  # Everything in the repository
@@ -41,6 +44,13 @@ What policies read of the cluster is taken from the other objects of the run and
 
   # A chart, as it goes to production, beside what runs there
   portcullis gate charts/web --values prod.yaml --namespace shop --context ~/.kube/config
+
+  # What was built, before and after it is pushed
+  portcullis gate --image ghcr.io/acme/app:1=oci:build/image --offline
+  portcullis gate --image ghcr.io/acme/app:1 --summary summary.jsonl --summary-key cosign.key
+
+  # Only what is new
+  portcullis gate deploy/ --baseline baseline.json
 
   # What another tool renders
   helm template web charts/web | portcullis gate - --profile restricted

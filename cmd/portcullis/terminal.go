@@ -39,20 +39,28 @@ func progress(w io.Writer, words string) func(done, total int) {
 	if _, ok := terminal(w); !ok {
 		return nil
 	}
+	plain := os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb"
+	return progressBar(w, words, plain, time.Now)
+}
+
+// progressBar draws a bar over itself, from a second after the beginning on: a run that is over
+// by then needs none. What is done leaves an empty line.
+func progressBar(w io.Writer, words string, plain bool, now func() time.Time) func(done, total int) {
+	const clear = "\r\x1b[K" // to the beginning of the line, and erase to its end (ECMA-48)
 	filled, empty := "█", "░"
-	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+	if plain {
 		filled, empty = "#", "."
 	}
 	var shown time.Time
-	started := time.Now()
+	started := now()
 	return func(done, total int) {
 		switch {
 		case done == total && !shown.IsZero():
-			fmt.Fprint(w, "\r\x1b[K")
-		case time.Since(started) > time.Second && time.Since(shown) > 100*time.Millisecond:
-			shown = time.Now()
-			part := progressWidth * done / max(total, 1)
-			fmt.Fprintf(w, "\r\x1b[K%s%s "+words, strings.Repeat(filled, part), strings.Repeat(empty, progressWidth-part), done, total)
+			fmt.Fprint(w, clear)
+		case done < total && now().Sub(started) > time.Second && now().Sub(shown) > 100*time.Millisecond:
+			shown = now()
+			part := progressWidth * done / total
+			fmt.Fprintf(w, clear+"%s%s "+words, strings.Repeat(filled, part), strings.Repeat(empty, progressWidth-part), done, total)
 		}
 	}
 }
