@@ -89,7 +89,7 @@ type ImageUnknown struct {
 // (OCI image specification, "image configuration").
 type ImageConfig struct {
 	Digest       string   `json:"digest"`   // of the manifest
-	Platform     string   `json:"platform"` // linux/amd64, linux/arm/v7
+	Platform     string   `json:"platform"` // linux/amd64, linux/arm/v7; "" where the index says nothing that could be relied on
 	User         string   `json:"user"`     // as written: "", "1000", "app:app"
 	ExposedPorts []string `json:"exposedPorts"`
 	Volumes      []string `json:"volumes"`

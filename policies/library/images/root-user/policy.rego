@@ -37,6 +37,7 @@ deny contains finding if {
 	not container.securityContext.runAsNonRoot
 	not told(container)
 	input.workload.hostUsers
+	input.workload.os != "windows"
 	some image in input.images
 	image.path == concat("", [container.path, ".image"])
 	some config in configs.runnable(image)
