@@ -124,6 +124,12 @@ func behave(_ context.Context, request Request) (Result, error) {
 			return say("no: " + err.Error())
 		}
 		return say(string(content))
+	case "image":
+		content, err := os.ReadFile(filepath.Join(request.Layout, "oci-layout"))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(request.Layout, "x"), nil, 0o600)
+		}
+		return say(string(content), fmt.Sprint(err))
 	case "write":
 		if err := os.WriteFile(argument, []byte("x"), 0o600); err != nil {
 			return say("no: " + err.Error())
@@ -346,7 +352,7 @@ func TestAChildReadsAndWritesItsOwnFilesOnly(t *testing.T) {
 	pool := newPool(t, func(o *Options) { o.Read = []string{shared} })
 	isolated(t, pool)
 	key := filepath.Join(t.TempDir(), "cosign.key")
-	for _, file := range []string{key, filepath.Join(shared, "trivy.db")} {
+	for _, file := range []string{key, filepath.Join(shared, "trivy.db"), filepath.Join(pool.options.Directory, "layers")} {
 		if err := os.WriteFile(file, []byte("content"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -355,14 +361,36 @@ func TestAChildReadsAndWritesItsOwnFilesOnly(t *testing.T) {
 		"read " + filepath.Join(shared, "trivy.db"): "content",
 		"read " + key:      "no: ",
 		"read /etc/passwd": "no: ",
-		fmt.Sprintf("read /proc/%d/environ", os.Getpid()): "no: ",
-		"write " + filepath.Join(shared, "trivy.db"):      "no: ",
+		fmt.Sprintf("read /proc/%d/environ", os.Getpid()):         "no: ",
+		"write " + filepath.Join(shared, "trivy.db"):              "no: ",
+		"read " + filepath.Join(pool.options.Directory, "layers"): "no: ",
 		"write " + key: "no: ",
 		"write " + filepath.Join(pool.Cache(), "layer"):       "written",
 		"write " + filepath.Join(pool.options.Directory, "x"): "no: ",
 	} {
 		if got := ask(t, pool, request); !strings.HasPrefix(got[0], want) {
 			t.Errorf("%s: got %q, want %q", request, got, want)
+		}
+	}
+}
+
+func TestAChildSeesTheImageAtHandAndCannotChangeIt(t *testing.T) {
+	pool := newPool(t)
+	isolated(t, pool)
+	layout := t.TempDir()
+	if err := os.WriteFile(filepath.Join(layout, "oci-layout"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		result, err := pool.Ask(t.Context(), Request{Kind: Analyse, Name: "image", Layout: layout})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := result.Report.Reasons; got[0] != "{}" || !strings.Contains(got[1], "permission denied") {
+			t.Errorf("reading and writing it gave %q, want its content and that permission is denied", got)
+		}
+		if left, _ := filepath.Glob(filepath.Join(pool.temporary(), "*", "image", "*")); len(left) > 0 {
+			t.Errorf("after the answer %q are still there", left)
 		}
 	}
 }

@@ -37,7 +37,8 @@ const (
 type Options struct {
 	// Command is the program and its arguments that run [Serve].
 	Command []string
-	// Directory is the parent's: temporary folders of children, the cache of analyses, pulled layers.
+	// Directory is the parent's: it holds the folders of children and the cache of analyses. A child sees the cache, its own
+	// folder and the image at hand of it, and nothing else.
 	Directory string
 	// Read are further folders that children may read: those of the databases.
 	Read []string

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +32,9 @@ type process struct {
 	limits   limits
 	command  *exec.Cmd
 	stdin    io.WriteCloser
-	folder   string
+	root     string // the child's folders lie here
+	folder   string // for temporary files
+	input    string // for the image at hand, which is all of images that the child can read
 	stderr   *tail
 	answers  chan answer
 	stop     chan struct{} // closed by kill: nobody listens any longer
@@ -50,17 +53,20 @@ type answer struct {
 // startProcess starts a child with nothing of the parent's: not its environment, not its open files, not its network, a
 // temporary folder of its own.
 func startProcess(ctx context.Context, o *Options, temporary string) (*process, Isolation, error) {
-	folder, err := os.MkdirTemp(temporary, "child-")
+	root, err := os.MkdirTemp(temporary, "child-")
 	if err != nil {
 		return nil, Isolation{}, err
 	}
 	c := &process{
-		folder: folder, stderr: &tail{}, answers: make(chan answer, 1), stop: make(chan struct{}), exited: make(chan struct{}),
+		root: root, folder: filepath.Join(root, "tmp"), input: filepath.Join(root, "image"), stderr: &tail{}, answers: make(chan answer, 1), stop: make(chan struct{}), exited: make(chan struct{}),
 		limits: limits{memory: o.Memory, file: o.MaxFile, timeout: o.Timeout},
+	}
+	if err := errors.Join(os.Mkdir(c.folder, 0o700), os.Mkdir(c.input, 0o700)); err != nil {
+		return nil, Isolation{}, errors.Join(err, os.RemoveAll(root))
 	}
 	isolation, stdout, err := c.spawn(o)
 	if err != nil {
-		return nil, isolation, errors.Join(err, os.RemoveAll(folder))
+		return nil, isolation, errors.Join(err, os.RemoveAll(root))
 	}
 	greeting := make(chan error, 1)
 	go c.listen(bufio.NewReaderSize(stdout, 1<<20), greeting)
@@ -96,7 +102,7 @@ func (c *process) spawn(o *Options) (Isolation, io.Reader, error) {
 	if program, err = filepath.Abs(program); err != nil {
 		return Isolation{}, nil, err
 	}
-	confine := confinement{program: program, read: append([]string{o.Directory}, o.Read...), write: []string{c.folder, filepath.Join(o.Directory, "analyses")}}
+	confine := confinement{program: program, read: append([]string{c.input}, o.Read...), write: []string{c.folder, filepath.Join(o.Directory, "analyses")}}
 	var stdout io.Reader
 	isolation, err := confine.start(func(attributes *syscall.SysProcAttr) error {
 		command := exec.Command(program, o.Command[1:]...)
@@ -165,6 +171,12 @@ func (c *process) wait() {
 // ask writes a request and waits for its response.
 func (c *process) ask(ctx context.Context, request Request) (Result, error) {
 	timeout := time.Duration(request.Timeout) * time.Millisecond
+	if request.Layout != "" {
+		var err error
+		if request.Layout, err = handOver(request.Layout, c.input); err != nil {
+			return Result{}, fmt.Errorf("handing an image over to a child: %w", err)
+		}
+	}
 	if err := c.limits.renew(c.command.Process.Pid, timeout); err != nil {
 		c.kill("its limits could not be set: " + err.Error())
 		return Result{}, c.death()
@@ -212,6 +224,11 @@ func (c *process) take(a answer, id int64) (Result, error) {
 // it first and counts on it for the rest of the process. The child may do what it likes meanwhile, so
 // nothing is followed out of the folder.
 func (c *process) tidy() {
+	if images, err := os.ReadDir(c.input); err == nil { // which the child cannot change
+		for _, image := range images {
+			_ = os.RemoveAll(filepath.Join(c.input, image.Name()))
+		}
+	}
 	root, err := os.OpenRoot(c.folder)
 	if err != nil {
 		return
@@ -237,6 +254,45 @@ func namesIn(root *os.Root, folder string) []string {
 	defer opened.Close()
 	names, _ := opened.Readdirnames(-1) // what cannot be listed is removed with the folder, at the end
 	return names
+}
+
+// handOver makes a layout appear in a folder, by links where it is on the same disk.
+func handOver(layout, folder string) (string, error) {
+	to, err := os.MkdirTemp(folder, "")
+	if err != nil {
+		return "", err
+	}
+	return to, filepath.WalkDir(layout, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == layout {
+			return err
+		}
+		relative, err := filepath.Rel(layout, path)
+		if err != nil {
+			return err
+		}
+		there := filepath.Join(to, relative)
+		if entry.IsDir() {
+			return os.Mkdir(there, 0o700)
+		}
+		if os.Link(path, there) == nil {
+			return nil
+		}
+		return copyFile(path, there)
+	})
+}
+
+func copyFile(from, to string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	file, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(file, source)
+	return errors.Join(err, file.Close())
 }
 
 // kill ends the child and what it started at once.
@@ -285,7 +341,7 @@ func (c *process) end() {
 		c.kill("")
 		<-c.exited
 	}
-	_ = os.RemoveAll(c.folder)
+	_ = os.RemoveAll(c.root)
 }
 
 // deathReason says in words for people how a process ended.
