@@ -121,7 +121,8 @@ func imageMatches(p *packageurl.PackageURL, s *subject) bool {
 			}
 			byRepository = true
 		case "tag":
-			if !byDigest && value != s.image.Tag {
+			// Where the image is named by digest, nothing looks at the tag beside it: whoever writes the pod chooses it.
+			if !byDigest && (s.image.Digest != "" || value != s.image.Tag) {
 				return false
 			}
 		case "arch", "os", "variant":

@@ -89,6 +89,25 @@ func TestStatementsCountForTheirProductsOnly(t *testing.T) {
 	}
 }
 
+// Whoever writes a pod chooses the tag beside a digest: app:1.2@sha256:… runs what the digest names, were it version 1.1.
+func TestATagBesideADigestIsNoProduct(t *testing.T) {
+	e, err := NewExemptions(map[string][]byte{"vex/acme.json": openVEX(`[{"@id":"pkg:oci/app?repository_url=ghcr.io/acme/shop/app&tag=1.2"}]`)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		image  string
+		counts bool
+	}{
+		"a tag alone":           {"ghcr.io/acme/shop/app:1.2", true},
+		"a tag beside a digest": {"ghcr.io/acme/shop/app:1.2@" + digest, false},
+	} {
+		if got := e.Apply(finding(), test.image, digest, nil, nil).Vulnerabilities[0].VEX; (got != nil) != test.counts {
+			t.Errorf("%s: got %+v, want a statement: %t", name, got, test.counts)
+		}
+	}
+}
+
 func TestTheNewestStatementCounts(t *testing.T) {
 	const product = `[{"@id":"pkg:npm/lodash"}]`
 	affected := []string{`"status":"not_affected","justification":"vulnerable_code_not_in_execute_path"`, `"status":"affected","action_statement":"update"`}
