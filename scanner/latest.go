@@ -107,11 +107,16 @@ func Merge(reports []Report) Report {
 		if all.OS.Family == "" || r.OS.EndOfLife && !all.OS.EndOfLife {
 			all.OS = r.OS
 		}
-		all.Packages.OS, all.Packages.Language = max(all.Packages.OS, r.Packages.OS), max(all.Packages.Language, r.Packages.Language)
+		all.Packages = all.Packages.most(r.Packages)
 		all.Vulnerabilities = union(all.Vulnerabilities, scanned(r).Vulnerabilities)
 		all.Secrets = union(all.Secrets, r.Secrets)
 	}
 	return all
+}
+
+// most has the larger of each number: the images of an index hold the same packages, each for its platform.
+func (p Packages) most(other Packages) Packages {
+	return Packages{OS: max(p.OS, other.OS), Language: max(p.Language, other.Language), ThirdParty: max(p.ThirdParty, other.ThirdParty)}
 }
 
 func badness(s State) int {

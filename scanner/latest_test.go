@@ -136,10 +136,12 @@ func TestAnIndexHasWhatAnyOfItsImagesHas(t *testing.T) {
 		r.State, r.Reasons = StateUnscannable, []string{"a jar could not be read"}
 		r.Database.UpdatedAt = "2026-11-20T00:00:00Z"
 		r.OS.EndOfLife = true
+		r.Packages = Packages{OS: 91, Language: 2, ThirdParty: 4}
 	})
 	got := Merge([]Report{amd64, arm64, amd64})
 	want := at("2026-11-28T10:00:05Z")
 	want.StartedAt = "2026-11-28T10:00:00Z"
+	want.Packages = Packages{OS: 91, Language: 12, ThirdParty: 4}
 	want.State, want.Reasons, want.Database, want.OS = StateUnscannable, arm64.Reasons, arm64.Database, arm64.OS
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

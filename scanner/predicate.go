@@ -196,6 +196,9 @@ func (r *Report) demote() {
 	if r.Packages.OS+r.Packages.Language == 0 {
 		reasons = append(reasons, "no packages were found, so that nothing could be looked up")
 	}
+	if r.Packages.OS > 0 && r.Packages.ThirdParty == r.Packages.OS {
+		reasons = append(reasons, "all packages of the OS are other vendors', so that none of them could be looked up")
+	}
 	if r.Database.UpdatedAt == "" {
 		reasons = append(reasons, "the scan does not say how old its vulnerability database was")
 	}
@@ -248,8 +251,10 @@ func (r *Report) check() error {
 		return fmt.Errorf("its state is %s, and it gives no reason", r.State)
 	case len(r.Reasons) > maxReasons, len(r.Vulnerabilities) > maxVulnerabilities, len(r.Secrets) > maxVulnerabilities:
 		return fmt.Errorf("it has %d reasons, %d vulnerabilities and %d secrets, which is more than a scan can find", len(r.Reasons), len(r.Vulnerabilities), len(r.Secrets))
-	case r.Packages.OS < 0, r.Packages.Language < 0:
+	case r.Packages.OS < 0, r.Packages.Language < 0, r.Packages.ThirdParty < 0:
 		return errors.New("it counts fewer than no packages")
+	case r.Packages.ThirdParty > r.Packages.OS:
+		return fmt.Errorf("it counts %d packages of other vendors among %d of the OS", r.Packages.ThirdParty, r.Packages.OS)
 	}
 	for i := range r.Vulnerabilities {
 		if err := r.Vulnerabilities[i].check(); err != nil {

@@ -19,7 +19,7 @@ func sample() Report {
 		State: StateComplete, Reasons: []string{}, StartedAt: "2026-11-28T10:00:00Z", FinishedAt: "2026-11-28T10:00:03Z",
 		Scanner:  Tool{Name: "trivy", Version: "0.74.0"},
 		Database: Database{UpdatedAt: "2026-11-28T06:00:00Z", Digest: "sha256:" + strings.Repeat("d", 64), Version: 2},
-		OS:       OS{Family: "debian", Name: "12.5"}, Packages: Packages{OS: 90, Language: 12},
+		OS:       OS{Family: "debian", Name: "12.5"}, Packages: Packages{OS: 90, Language: 12, ThirdParty: 3},
 		Vulnerabilities: []Vulnerability{{
 			ID: "CVE-2021-23337", Package: "lodash", PURL: "pkg:npm/lodash@4.17.20", Version: "4.17.20", Fixed: "4.17.21", Status: "fixed",
 			Severity: "high", Score: 72, Class: "language", Path: "app/node_modules/lodash/package.json", Title: "command injection", Link: "https://avd.aquasec.com/nvd/cve-2021-23337",
@@ -144,6 +144,12 @@ func TestPredicatesThatContradictThemselvesOrSayTooLittle(t *testing.T) {
 		"a state in another case of its name is no state": {change: set("complete", "scanner", "result", "report", "State"), state: StateComplete},
 		"complete with no packages is unscannable": {
 			change: set(map[string]any{"os": 0, "language": 0}, "scanner", "result", "report", "packages"), state: StateUnscannable, says: "no packages"},
+		"complete with packages of other vendors alone is unscannable": {
+			change: set(90, "scanner", "result", "report", "packages", "thirdParty"), state: StateUnscannable, says: "other vendors'"},
+		"complete with one package of the distribution's own stays complete": {
+			change: set(89, "scanner", "result", "report", "packages", "thirdParty"), state: StateComplete},
+		"a scan of before packages of other vendors were counted is read": {
+			change: set(map[string]any{"os": 90, "language": 12}, "scanner", "result", "report", "packages"), state: StateComplete},
 		"complete with reasons is unscannable": {
 			change: set([]any{"a jar could not be read"}, "scanner", "result", "report", "reasons"), state: StateUnscannable, says: "a jar"},
 		"complete without the program is unscannable": {
@@ -158,7 +164,11 @@ func TestPredicatesThatContradictThemselvesOrSayTooLittle(t *testing.T) {
 			}, state: StateUnscannable, says: "how old"},
 		"unscannable without a reason is refused": {change: set("unscannable", "scanner", "result", "report", "state"), says: "gives no reason"},
 		"fewer than no packages are refused":      {change: set(-1, "scanner", "result", "report", "packages", "os"), says: "fewer than no packages"},
-		"a time with an offset is refused":        {change: set("2026-11-28T12:00:03+02:00", "scanner", "result", "report", "finishedAt"), says: "finishedAt"},
+		"fewer than no packages of other vendors are refused": {
+			change: set(-1, "scanner", "result", "report", "packages", "thirdParty"), says: "fewer than no packages"},
+		"more packages of other vendors than packages are refused": {
+			change: set(91, "scanner", "result", "report", "packages", "thirdParty"), says: "91 packages of other vendors among 90"},
+		"a time with an offset is refused": {change: set("2026-11-28T12:00:03+02:00", "scanner", "result", "report", "finishedAt"), says: "finishedAt"},
 		"a time with a fraction is refused, as texts must compare like times": {
 			change: set("2026-11-28T10:00:03.5Z", "scanner", "result", "report", "finishedAt"), says: "whole seconds"},
 	} {

@@ -61,6 +61,9 @@ type OS struct {
 type Packages struct {
 	OS       int64 `json:"os"`
 	Language int64 `json:"language"`
+	// ThirdParty is how many of those of the OS the vulnerability database says nothing about, since they are
+	// not the distribution's own but of another vendor: docker.com's, nginx.org's.
+	ThirdParty int64 `json:"thirdParty"`
 }
 
 // Vulnerability is one vulnerability of one package.

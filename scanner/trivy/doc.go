@@ -14,6 +14,15 @@
 // os-release that was changed, programs that belong to no package in an image that has no distribution, names that
 // lead out of the image.
 //
+// # Packages of other vendors
+//
+// The advisories of a distribution are about its own packages. Trivy passes over those that it takes for another vendor's,
+// by the maintainer that dpkg's database names (a list of vendors in fanal/analyzer/pkg/dpkg/dpkg.go: docker.com,
+// nginx.org, …) or by a vendor in RPM's that is no distribution. The report counts them
+// ([scanner.Packages].ThirdParty), exactly as Trivy does, and stays complete: nobody could look them up. Where all
+// packages are other vendors' nothing was looked up, and the image is unscannable. A vendor that Trivy does not
+// recognise, such as PostgreSQL's repository for Debian, is looked up by name as if the distribution had made the package.
+//
 // # One image at a time
 //
 // Trivy keeps its database, its logger and its analysers in variables of the process. While [Analyse] or [SelfTest]

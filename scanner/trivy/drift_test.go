@@ -39,7 +39,7 @@ func TestTheVersionIsThatOfTheModule(t *testing.T) {
 }
 
 func TestEachSayingIsOneOfTrivys(t *testing.T) {
-	missing := map[string]bool{}
+	missing := map[string]bool{strconv.Quote(skipping): true}
 	for message := range sayings {
 		missing[strconv.Quote(message)] = true
 	}
@@ -81,6 +81,23 @@ func TestTheLoggerOfTheProcessComesBack(t *testing.T) {
 	}
 	if out.Len() > 0 {
 		t.Errorf("the program's log has %q of Trivy", out.String())
+	}
+}
+
+func TestPackagesOfOtherVendorsAreCountedAndNoComplaint(t *testing.T) {
+	heard, stop := listen()
+	defer stop()
+	slog.Default().Debug(skipping, "packages", []string{"docker-ce", "nginx"})
+	slog.Default().Debug(skipping, "packages", []string{"docker-ce"})
+	if got := heard.skipped(); got != 3 {
+		t.Errorf("got %d packages, want 3", got)
+	}
+	if got := heard.sorted(); len(got) > 0 {
+		t.Errorf("got the complaints %q, want none", got)
+	}
+	slog.Default().Debug(skipping, "packages", "docker-ce")
+	if got := heard.sorted(); len(got) != 1 || got[0] != "packages that are not the distribution's were not looked up, and the scanner does not say which" {
+		t.Errorf("got the complaints %q, want one about a message without a list", got)
 	}
 }
 

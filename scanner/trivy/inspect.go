@@ -33,6 +33,7 @@ type finding struct {
 	seen       seen
 	blobs      []ftypes.BlobInfo
 	complaints []string
+	thirdParty int64 // packages that were not looked up, since they are not the distribution's own
 	database   *database
 	java       bool // archives could be named
 }
@@ -64,7 +65,7 @@ func inspect(ctx context.Context, subject *image, database *database, options Op
 		}
 		return finding{}, analysisError(err)
 	}
-	found := finding{report: report, complaints: complaints.sorted(), database: database, java: options.JavaDatabase != ""}
+	found := finding{report: report, complaints: complaints.sorted(), thirdParty: complaints.skipped(), database: database, java: options.JavaDatabase != ""}
 	if err := found.gather(subject, cache); err != nil {
 		return finding{}, err
 	}

@@ -15,8 +15,9 @@ import (
 // complaints are what Trivy only logs, at the debug level most of it: a file that could not be parsed, packages that
 // were left out, versions that could not be compared. For Trivy the scan goes on; for us it is not complete.
 type complaints struct {
-	mu      sync.Mutex
-	reasons map[string]bool
+	mu         sync.Mutex
+	reasons    map[string]bool
+	thirdParty int64 // packages that were not looked up, see skipping
 }
 
 // maxReasons is how many different complaints are kept. More say nothing more.
@@ -57,10 +58,6 @@ var sayings = map[string]func(details map[string]string) string{
 	"Some OS packages were skipped due to mismatched PURL namespace": func(d map[string]string) string {
 		return "packages were left out that an SBOM in the image counts to another distribution"
 	},
-	// detector/ospkg/driver/driver.go
-	"Skipping third-party packages": func(d map[string]string) string {
-		return "packages that are not the distribution's were not looked up: " + shorten(strings.Trim(d["packages"], "[]"))
-	},
 	// detector/ospkg/detect.go
 	"Unsupported os": func(d map[string]string) string {
 		if d["family"] == "none" {
@@ -91,17 +88,14 @@ var sayings = map[string]func(details map[string]string) string{
 	},
 }
 
+// skipping is how Trivy says, at the debug level, which packages it does not look up since another vendor than the
+// distribution made them (detector/ospkg/driver/driver.go). It is no complaint: many official images have some, and
+// what becomes of them is for policies to decide. The message is the only place where exactly they are named: the class
+// of a package's repository says who made it, not whether the driver of its distribution passes it over.
+const skipping = "Skipping third-party packages"
+
 func installedVersion(d map[string]string) string {
 	return "the version of an installed package could not be read: " + d["err"]
-}
-
-// shorten keeps a list readable.
-func shorten(words string) string {
-	const most = 200
-	if len(words) > most {
-		return words[:most] + "…"
-	}
-	return words
 }
 
 // listen makes this the place where Trivy's messages go until stop is called. Trivy takes its logger from log/slog's
@@ -138,6 +132,32 @@ func (c *complaints) add(reason string) {
 	}
 }
 
+// skip counts the packages of a message that some are skipped. One that does not list them is a complaint: nobody
+// knows how many they are.
+func (c *complaints) skip(record slog.Record) {
+	counted := int64(0)
+	record.Attrs(func(a slog.Attr) bool {
+		if names, ok := a.Value.Any().([]string); ok && a.Key == "packages" {
+			counted += int64(len(names))
+		}
+		return true
+	})
+	if counted == 0 {
+		c.add("packages that are not the distribution's were not looked up, and the scanner does not say which")
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.thirdParty += counted
+}
+
+// skipped is the number of packages that were not looked up.
+func (c *complaints) skipped() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.thirdParty
+}
+
 // listener is a [slog.Handler].
 type listener struct {
 	complaints *complaints
@@ -153,6 +173,10 @@ func (l *listener) WithAttrs(attributes []slog.Attr) slog.Handler {
 }
 
 func (l *listener) Handle(_ context.Context, record slog.Record) error {
+	if record.Message == skipping {
+		l.complaints.skip(record)
+		return nil
+	}
 	say, ok := sayings[record.Message]
 	if !ok {
 		return nil

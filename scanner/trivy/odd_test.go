@@ -76,7 +76,7 @@ func TestWhatWasNotLookedAtIsNeverComplete(t *testing.T) {
 		"a package file that cannot be parsed":      {layers: [][]trivytest.Entry{append(debian, trivytest.Text("app/node_modules/x/package.json", "{"))}, reasons: []string{"a file could not be parsed: failed to parse app/node_modules/x/package.json: failed to parse app/node_modules/x/package.json: JSON decode error: unexpected EOF"}},
 		"an RPM database that cannot be parsed":     {layers: [][]trivytest.Entry{append(debian, trivytest.Text("var/lib/rpm/rpmdb.sqlite", "no database"))}, reasons: []string{"a file could not be parsed: failed to parse rpmdb: failed to open RPM DB: binary read error: unexpected EOF"}},
 		"a version that cannot be read":             {layers: [][]trivytest.Entry{trivytest.Debian("12.5", badPackage, trivytest.Package{Name: "odd", Version: "a:b"})}, reasons: []string{`the package odd has the version "a:b", which is none`}},
-		"a package of somebody else":                {layers: [][]trivytest.Entry{trivytest.Debian("12.5", badPackage, trivytest.Package{Name: "docker-ce", Version: "1.0", Maintainer: "Docker <support@docker.com>"})}, reasons: []string{"packages that are not the distribution's were not looked up: docker-ce"}},
+		"packages of other vendors alone":           {layers: [][]trivytest.Entry{trivytest.Debian("12.5", trivytest.Package{Name: "docker-ce", Version: "1.0", Maintainer: "Docker <support@docker.com>"})}, reasons: []string{"it is debian 12.5 without packages of its own: those that are there are other vendors', which the vulnerability database says nothing about"}},
 		"a list of files that cannot be parsed":     {layers: [][]trivytest.Entry{append(debian, trivytest.Text("var/lib/dpkg/info/libssl3.md5sums", "nonsense\n"))}, reasons: []string{"the file var/lib/dpkg/info/libssl3.md5sums could not be parsed: failed to parse var/lib/dpkg/info/libssl3.md5sums file: invalid md5sums line format: nonsense"}},
 		"names that lead out of the image":          {layers: [][]trivytest.Entry{append(debian, trivytest.Text("opt/../../etc/passwd", ""))}, reasons: []string{"there are names that lead out of the image (opt/../../etc/passwd)"}},
 		"packages of a language without advisories": {layers: [][]trivytest.Entry{append(debian, trivytest.Text("usr/lib/python3/dist-packages/x-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: x\nVersion: 1.0\n"))}, reasons: []string{"the vulnerability database has no advisories for packages of pip"}},
@@ -125,6 +125,38 @@ func TestAllThatWasLookedAtIsComplete(t *testing.T) {
 				t.Errorf("state: got %s (%q), want complete", report.State, report.Reasons)
 			}
 			equal(t, "vulnerabilities", found(report), c.want)
+		})
+	}
+}
+
+// Trivy passes over what it takes for another vendor's. That is a number for policies, not the end of a scan.
+func TestPackagesOfOtherVendorsAreCounted(t *testing.T) {
+	docker := trivytest.Package{Name: "docker-ce", Version: "1.0", Maintainer: "Docker <support@docker.com>"}
+	nginx := trivytest.Package{Name: "nginx", Version: "1.0", Maintainer: "NGINX Packaging <nginx-packaging@f5.com>"}
+	postgres := trivytest.Package{Name: "postgresql-17", Version: "1.0", Maintainer: "Debian PostgreSQL Maintainers <team+postgresql@tracker.debian.org>"}
+	advisories := []trivytest.Advisory{badAdvisory}
+	for _, name := range []string{"docker-ce", "nginx", "postgresql-17"} {
+		advisories = append(advisories, trivytest.Advisory{Source: "debian 12", Package: name, ID: "CVE-2024-0003", Fixed: "2.0", Severity: "HIGH"})
+	}
+	for what, c := range map[string]struct {
+		packages []trivytest.Package
+		want     scanner.Packages
+		found    []string
+	}{
+		"none": {packages: []trivytest.Package{badPackage}, want: scanner.Packages{OS: 1}, found: []string{badFinding}},
+		"two":  {packages: []trivytest.Package{badPackage, docker, nginx}, want: scanner.Packages{OS: 3, ThirdParty: 2}, found: []string{badFinding}},
+		"one, and one of a vendor that Trivy does not know": {packages: []trivytest.Package{badPackage, docker, postgres}, want: scanner.Packages{OS: 3, ThirdParty: 1}, found: []string{badFinding, "CVE-2024-0003 postgresql-17 1.0"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			i, o := image(t, trivytest.Debian("12.5", c.packages...)), options(t, advisories...)
+			o.Cache = t.TempDir()
+			for _, layers := range []string{"read", "kept"} {
+				report := analyse(t, i, o).Report
+				if report.State != scanner.StateComplete || report.Packages != c.want {
+					t.Errorf("layers %s: got %s (%q) with %+v, want complete with %+v", layers, report.State, report.Reasons, report.Packages, c.want)
+				}
+				equal(t, "vulnerabilities, layers "+layers, found(report), c.found)
+			}
 		})
 	}
 }

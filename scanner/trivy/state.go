@@ -57,6 +57,9 @@ func (f *finding) system(os ftypes.OS, counted scanner.Packages) []string {
 		return []string{f.noPackages(os)}
 	}
 	var reasons []string
+	if counted.ThirdParty >= counted.OS {
+		reasons = append(reasons, fmt.Sprintf("it is %s %s without packages of its own: those that are there are other vendors', which the vulnerability database says nothing about", os.Family, os.Name))
+	}
 	if !f.database.knows(os) {
 		reasons = append(reasons, fmt.Sprintf("the vulnerability database has no advisories for %s %s", os.Family, os.Name))
 	}
@@ -193,7 +196,7 @@ func (f *finding) hasPackageInfo() bool {
 }
 
 func (f *finding) count() scanner.Packages {
-	var counted scanner.Packages
+	counted := scanner.Packages{ThirdParty: f.thirdParty}
 	for _, result := range f.report.Results {
 		switch result.Class {
 		case types.ClassOSPkg:
