@@ -225,6 +225,10 @@ func (f *imageFlags) openEvidence(g *gateImages, sources *imageSources, verifier
 // cacheDir is where what outlives the run is kept, "" where nobody can tell.
 func (f *imageFlags) cacheDir() string {
 	if f.cache != "" {
+		// The scanner's child, which reads databases and layers there, has a working directory of its own.
+		if absolute, err := filepath.Abs(f.cache); err == nil {
+			return absolute
+		}
 		return f.cache
 	}
 	user, err := os.UserCacheDir()
