@@ -29,20 +29,30 @@ var levels = [][]string{
 // forbidden are modules that a program must not link, with the reason.
 var forbidden = map[string]map[string]string{
 	"cmd/portcullis-webhook": {
-		"helm.sh/helm":                               "the admission process renders nothing",
-		"sigs.k8s.io/kustomize":                      "the admission process renders nothing",
-		"github.com/go-git":                          "bundles are fetched and verified elsewhere",
-		"github.com/aquasecurity/trivy":              "the webhook never scans",
-		"k8s.io/kubernetes":                          "the control plane is for tests",
-		"github.com/stretchr/testify":                "a test library",
-		"k8s.io/pod-security-admission":              "only tests compare with it",
-		"github.com/open-policy-agent/opa/v1/server": "the engine is embedded: no REST API (CVE-2025-46569)",
+		"helm.sh/helm":                                   "the admission process renders nothing",
+		"sigs.k8s.io/kustomize":                          "the admission process renders nothing",
+		"github.com/go-git":                              "bundles are fetched and verified elsewhere",
+		"github.com/aquasecurity/trivy":                  "the webhook never scans",
+		"k8s.io/kubernetes":                              "the control plane is for tests",
+		"github.com/stretchr/testify":                    "a test library",
+		"github.com/sigstore/sigstore/pkg/signature/kms": "keys are PEM in the bundle: a reference to a key manager runs programs",
+		"github.com/sigstore/cosign/v2/cmd":              "the library is enough",
+		"github.com/sigstore/cosign/v2/pkg/policy":       "one policy language",
+		"k8s.io/pod-security-admission":                  "only tests compare with it",
+		"github.com/open-policy-agent/opa/v1/server":     "the engine is embedded: no REST API (CVE-2025-46569)",
+	},
+	"cmd/portcullis-scanner": {
+		module + "policies":       "a scanner finds facts and decides nothing",
+		module + "admission/gate": "a scanner finds facts and decides nothing",
+		"k8s.io/kubernetes":       "the control plane is for tests",
 	},
 	"cmd/portcullis": {
-		"github.com/aquasecurity/trivy":              "scans run in a child process",
-		"k8s.io/kubernetes":                          "the control plane is for tests",
-		"k8s.io/pod-security-admission":              "only tests compare with it",
-		"github.com/open-policy-agent/opa/v1/server": "the engine is embedded: no REST API (CVE-2025-46569)",
+		"github.com/sigstore/sigstore/pkg/signature/kms": "keys are files: a reference to a key manager runs programs",
+		"github.com/sigstore/cosign/v2/cmd":              "the library is enough",
+		"github.com/aquasecurity/trivy":                  "scans run in a child process",
+		"k8s.io/kubernetes":                              "the control plane is for tests",
+		"k8s.io/pod-security-admission":                  "only tests compare with it",
+		"github.com/open-policy-agent/opa/v1/server":     "the engine is embedded: no REST API (CVE-2025-46569)",
 	},
 }
 
