@@ -496,27 +496,30 @@ func (w *world) attach(t testing.TB, bundle []byte) {
 
 // TestFaultsOverHTTP: each leaves evidence unknown with its kind and host, and the next try asks again.
 func TestFaultsOverHTTP(t *testing.T) {
+	const soon, late = 3 * time.Second, 25 * time.Second
 	for name, test := range map[string]struct {
-		fault registrytest.Fault
-		want  string
+		fault  registrytest.Fault
+		within time.Duration
+		want   string
 	}{
-		"429 with Retry-After":       {registrytest.Status(http.StatusTooManyRequests, "7"), "rate limited"},
-		"500":                        {registrytest.Status(http.StatusInternalServerError, ""), "unreachable"},
-		"403":                        {registrytest.Status(http.StatusForbidden, ""), "unauthorized"},
-		"a connection that breaks":   {registrytest.Reset(), "unreachable"},
-		"a million referrers":        {registrytest.On("/referrers/", registrytest.ManyReferrers(1_000_000)), "too"},
-		"a registry that is slow":    {registrytest.Slow(time.Minute), "within the time of this request"},
-		"an answer cut off":          {registrytest.Truncated(), ""},
-		"referrers that are no list": {registrytest.On("/referrers/", registrytest.Body([]byte("[]"))), "malformed"},
+		"429, and it may be asked again too late":         {registrytest.Status(http.StatusTooManyRequests, "3600"), late, "retry in 3600 s"},
+		"429, and it may be asked again after the review": {registrytest.Status(http.StatusTooManyRequests, "20"), soon, "rate limited"},
+		"500":                        {registrytest.Status(http.StatusInternalServerError, ""), late, "unreachable"},
+		"403":                        {registrytest.Status(http.StatusForbidden, ""), late, "unauthorized"},
+		"a connection that breaks":   {registrytest.Reset(), late, "unreachable"},
+		"a million referrers":        {registrytest.On("/referrers/", registrytest.ManyReferrers(1_000_000)), late, "too"},
+		"a registry that is slow":    {registrytest.Slow(time.Minute), soon, "within the time of this request"},
+		"an answer cut off":          {registrytest.Truncated(), late, ""},
+		"referrers that are no list": {registrytest.On("/referrers/", registrytest.Body([]byte("[]"))), late, "malformed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, registrytest.Referrers)
 			w.sign(t, signer.FormatBundle)
 			w.attest(t, signer.FormatBundle)
-			facts := w.facts(t, evidence.Options{})
+			facts := w.facts(t, evidence.Options{Margin: soon / 2})
 			needs := w.needs(t, "@"+w.target.Digest, policies.ImageSections{Evidence: true, Scan: true})
 			w.server.Inject(test.fault)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), test.within)
 			defer cancel()
 			got := only(t, facts.Gather(ctx, needs))
 			if ctx.Err() != nil {
