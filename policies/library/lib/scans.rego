@@ -41,7 +41,7 @@ reasons(scan) := wording.few(scan.reasons) if {
 
 step(image) := sprintf("Try again in %d s: the scan is queued. Controllers try again by themselves.", [image.scan.retryAfter]) if {
 	queued(image.scan)
-} else := sprintf("Scan the image and attach the signed result, with a key of the bundle's trust.scanners: portcullis image scan --attest --key KEY %s", [evidence.name(image)]) if {
+} else := sprintf("Scan the image and attach the signed result, with a key of the bundle's trust.scanners: portcullis-scanner scan --attach --key KEY %s", [evidence.name(image)]) if {
 	image.scan.state == "missing"
 } else := "Build the image upon a distribution whose packages the scanner knows, with its package database left in place, and scan the new image." if {
 	image.scan.state == "unscannable"
@@ -70,6 +70,28 @@ settled("retry", _) if {
 	not input.request.dryRun
 }
 
+# unlooked says how many packages of an image nobody could look up, since they are another vendor's than the
+# distribution's own.
+unlooked(image) := {
+	"msg": sprintf("image %q has %d %s of other vendors than %s: the vulnerability database says nothing about them", [image.ref, number, wording.plural("package", number), maker(image.scan.os)]),
+	"path": image.path,
+	"remediation": "Install the distribution's own packages where it has them. For others follow the advisories of their vendors, and set the parameter thirdParty to allow where somebody does.",
+	"details": object.union(evidence.about(image), {"packages": number}),
+} if {
+	number := image.scan.packages.thirdParty
+	number > 0
+}
+
+maker(os) := wording.short(os.family) if {
+	os.family != ""
+} else := "its distribution"
+
+# unlooked_denied says whether such packages deny, by the parameters of images/scanned.
+unlooked_denied(image, parameters) if {
+	parameters.thirdParty == "deny"
+	not spared(image, parameters.replacements)
+}
+
 # unscanned objects to a scan that is not complete, for policies about what a scan found, unless another
 # policy does.
 unscanned(image, chosen) := {finding(image) | chosen == "deny"}
@@ -83,7 +105,7 @@ stale(image, scan_limit, database_limit) := old_scan(image, scan_limit) | old_da
 old_scan(image, limit) := {{
 	"msg": sprintf("the scan of image %q %s: at most %d hours are allowed", [image.ref, ages.told(image.scan.finishedAt), floor(limit / 3600)]),
 	"path": image.path,
-	"remediation": sprintf("Scan the image again: portcullis image scan --attest --key KEY %s", [evidence.name(image)]),
+	"remediation": sprintf("Scan the image again: portcullis-scanner scan --attach --key KEY %s", [evidence.name(image)]),
 	"details": evidence.about(image),
 } |
 	moment := image.scan.finishedAt

@@ -68,6 +68,22 @@ test_replacements_are_spared_by_choice if {
 	not scans.spared(image("missing", false, false), "warn")
 }
 
+vendors(number, family, replacement) := object.union(image("complete", false, replacement), {"scan": {"os": {"family": family}, "packages": {"thirdParty": number}}})
+
+test_packages_of_other_vendors_are_counted if {
+	scans.unlooked(vendors(1, "debian", false)).msg == `image "ghcr.io/acme/app:1" has 1 package of other vendors than debian: the vulnerability database says nothing about them`
+	scans.unlooked(vendors(12, "", false)).msg == `image "ghcr.io/acme/app:1" has 12 packages of other vendors than its distribution: the vulnerability database says nothing about them`
+	scans.unlooked(vendors(12, "", false)).details.packages == 12
+	not scans.unlooked(vendors(0, "debian", false))
+}
+
+test_packages_of_other_vendors_deny_by_choice if {
+	scans.unlooked_denied(vendors(1, "debian", false), {"thirdParty": "deny", "replacements": "warn"})
+	not scans.unlooked_denied(vendors(1, "debian", false), {"thirdParty": "warn", "replacements": "warn"})
+	not scans.unlooked_denied(vendors(1, "debian", true), {"thirdParty": "deny", "replacements": "warn"})
+	scans.unlooked_denied(vendors(1, "debian", true), {"thirdParty": "deny", "replacements": "deny"})
+}
+
 test_unscanned_is_left_to_another_policy_by_choice if {
 	count(scans.unscanned(image("missing", false, false), "deny")) == 1
 	count(scans.unscanned(image("missing", false, false), "leave")) == 0

@@ -74,7 +74,7 @@ findings(image, list, most) := each | rest if {
 more(image, n, next) := {
 	"msg": sprintf("image %q has %d more such vulnerabilities, none worse than %s (%s)", [image.ref, n, next.id, next.severity]),
 	"path": image.path,
-	"remediation": sprintf("Mend the others too: portcullis image evidence %s lists them all.", [evidence.name(image)]),
+	"remediation": sprintf("Mend the others too: portcullis image scan %s lists them all.", [evidence.name(image)]),
 	"details": evidence.about(image),
 }
 

@@ -14,7 +14,7 @@
 #     workload: any
 #   fix: none
 #   fixReason: The bill has to be made and attested; no change of the manifest does that.
-#   remediation: Attest a bill of materials, for instance with portcullis image scan --attest, or with cosign attest --type spdxjson --predicate FILE IMAGE@DIGEST.
+#   remediation: Attest a bill of materials, for instance with portcullis-scanner scan --attach --sbom --key KEY IMAGE@DIGEST, or with cosign attest --type spdxjson --predicate FILE IMAGE@DIGEST.
 #   controls:
 #     nsa: [pod-security/secure-images]
 #     nist-800-190: ["4.1.1", "4.1.5"]

@@ -13,7 +13,7 @@
 #     workload: any
 #   fix: none
 #   fixReason: The image has to be scanned again; no change of the manifest does that.
-#   remediation: Scan the image again with a current vulnerability database, with portcullis image scan --attest.
+#   remediation: Scan the image again with a current vulnerability database, with portcullis-scanner scan --attach --key KEY IMAGE@DIGEST.
 #   controls:
 #     nsa: [pod-security/secure-images]
 #     cis: ["5.5.1"]
