@@ -209,8 +209,8 @@ func table(name string, s *scanned) []byte {
 	r := &s.Report
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%s (%s)\n", clean(name), s.target.Digest)
-	fmt.Fprintf(&out, "%s: %d OS packages, %d of languages, %s; %d vulnerabilities, %d secrets; database of %s\n",
-		r.State, r.Packages.OS, r.Packages.Language, distribution(r.OS), len(r.Vulnerabilities), len(r.Secrets), orUnknown(r.Database.UpdatedAt))
+	fmt.Fprintf(&out, "%s: %d OS packages%s, %d of languages, %s; %d vulnerabilities, %d secrets; database of %s\n",
+		r.State, r.Packages.OS, thirdParty(r.Packages), r.Packages.Language, distribution(r.OS), len(r.Vulnerabilities), len(r.Secrets), orUnknown(r.Database.UpdatedAt))
 	for _, reason := range r.Reasons {
 		fmt.Fprintf(&out, "  %s\n", clean(reason))
 	}
@@ -226,6 +226,14 @@ func table(name string, s *scanned) []byte {
 		_ = columns.Flush()
 	}
 	return out.Bytes()
+}
+
+// thirdParty says how many packages could not be looked up, if any.
+func thirdParty(p scanner.Packages) string {
+	if p.ThirdParty == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of other vendors, not looked up)", p.ThirdParty)
 }
 
 // worstFirst keeps the order within a severity.

@@ -153,6 +153,18 @@ func TestTheTableIsForPeople(t *testing.T) {
 	}
 }
 
+func TestPackagesOfOtherVendorsAreInTheTable(t *testing.T) {
+	s := newShop(t)
+	image, err := trivytest.Image(trivytest.Debian("12.5", trivytest.Package{Name: "libssl3", Version: "3.0.13-1~deb12u1", Source: "openssl"},
+		trivytest.Package{Name: "nginx", Version: "1.27.3-1~bookworm", Maintainer: "NGINX Packaging <nginx-packaging@f5.com>"}))
+	s.must(err)
+	s.push(image, "vendor")
+	code, stdout, stderr := call(t, s.flags(s.repository.String()+":vendor")...)
+	if want := "complete: 2 OS packages (1 of other vendors, not looked up), 0 of languages"; code != exitOK || !strings.Contains(stdout, want) {
+		t.Errorf("got exit %d with %q (%s), want %d with %q", code, stdout, stderr, exitOK, want)
+	}
+}
+
 func TestAnImageWithNothingToLookUpIsUndecided(t *testing.T) {
 	s := newShop(t)
 	s.push(empty.Image, "scratch")

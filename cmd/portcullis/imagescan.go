@@ -134,8 +134,8 @@ func (p *program) printScan(form, name, digest string, r *scanner.Report) error 
 		fmt.Fprintln(p.stdout, output.Plain(fmt.Sprintf(format, args...)))
 	}
 	line("%s (%s)", name, digest)
-	line("%s: %d OS packages, %d of languages, %s; %d vulnerabilities, %d secrets; database of %s",
-		r.State, r.Packages.OS, r.Packages.Language, distribution(r.OS), len(r.Vulnerabilities), len(r.Secrets), orText(r.Database.UpdatedAt, "unknown age"))
+	line("%s: %d OS packages%s, %d of languages, %s; %d vulnerabilities, %d secrets; database of %s",
+		r.State, r.Packages.OS, thirdParty(r.Packages), r.Packages.Language, distribution(r.OS), len(r.Vulnerabilities), len(r.Secrets), orText(r.Database.UpdatedAt, "unknown age"))
 	for _, reason := range r.Reasons {
 		line("  %s", reason)
 	}
@@ -156,6 +156,14 @@ func (p *program) printScan(form, name, digest string, r *scanner.Report) error 
 		row(secret.Severity, secret.Rule, "(secret)", "", "", secret.Path)
 	}
 	return columns.Flush()
+}
+
+// thirdParty says how many packages could not be looked up, if any.
+func thirdParty(p scanner.Packages) string {
+	if p.ThirdParty == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of other vendors, not looked up)", p.ThirdParty)
 }
 
 // worstFirst keeps the order within a severity.
