@@ -102,7 +102,7 @@ func ciCommands(t *testing.T) map[string]ciCommand {
 	return map[string]ciCommand{
 		"github/action.yml":   {shell: "bash", script: "set -eo pipefail\n" + in[string](t, github, "run"), env: []string{"PATHS=deploy", "IMAGES=", "BUNDLE=", "PROFILE=baseline", "BASELINE=", "SARIF=portcullis.sarif"}, output: "portcullis.sarif"},
 		"gitlab/template.yml": {shell: "sh", script: "set -e\n" + strings.Join(words(t, gitlab, "script"), "\n"), env: []string{"GATE_PATHS=deploy", "GATE_BUNDLE=", "GATE_CONTAINER="}, output: "gl-code-quality-report.json"},
-		"jenkins/Jenkinsfile": {shell: "sh", script: "set -e\n" + string(script[1]), env: []string{"WORKSPACE=."}, output: "portcullis.xml"},
+		"jenkins/Jenkinsfile": {shell: "sh", script: "set -e\n" + string(script[1]), env: []string{"WORKSPACE_TMP=.tmp"}, output: "portcullis.xml"},
 		"tekton/task.yaml":    {shell: "sh", script: in[string](t, tekton, "script"), env: []string{"GATE_PATHS=deploy", "GATE_IMAGE=oci:image", "GATE_CACHE=.cache"}},
 		"argocd/presync.yaml": container(t, "argocd/presync.yaml"),
 		"flux/job.yaml":       container(t, "flux/job.yaml"),
@@ -159,6 +159,28 @@ func TestExamplesForCI(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestExamplesForCIKeepTheCacheOutOfTheCheckout: the gate believes the scans in its cache, and whoever can commit to the
+// repository that is judged could put one there. Nothing can be committed below .git.
+func TestExamplesForCIKeepTheCacheOutOfTheCheckout(t *testing.T) {
+	outside := regexp.MustCompile(`^(?:\.git/|\$WORKSPACE_TMP/|/work/cache$|\$\{GATE_CACHE:-/tmp/)`)
+	seen := 0
+	for name := range ciCommands(t) {
+		content, err := os.ReadFile(filepath.Join(ciDirectory, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, directory := range regexp.MustCompile(`--cache-dir[= ]"?([^"\s\],]+)`).FindAllStringSubmatch(string(content), -1) {
+			seen++
+			if !outside.MatchString(directory[1]) {
+				t.Errorf("%s: got the cache %s, want one that no commit reaches", name, directory[1])
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("got %d examples with a cache, want 5", seen)
 	}
 }
 
