@@ -221,6 +221,36 @@ func TestTheCatalogueOfExploitedVulnerabilitiesIsTakenAsItIsPublished(t *testing
 	}
 }
 
+// A list that cannot be read is not an empty one: it would let in what it is there to keep out.
+func TestListsThatCannotBeReadDeny(t *testing.T) {
+	for name, test := range map[string]struct{ file, content, policy string }{
+		"a list of incidents that is a text":           {"data/incidents.yaml", "digests: sha256:ab", "images/incidents"},
+		"exploited vulnerabilities by bare identifier": {"data/known_exploited.json", `{"vulnerabilities": ["CVE-2025-00002"]}`, "images/known-exploited"},
+		"exploited vulnerabilities by another name":    {"data/known_exploited.json", `{"vulnerabilities": [{"cveID": "CVE-2025-00001"}, {"id": "CVE-2025-00002"}]}`, "images/known-exploited"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			whole, err := policies.Load(fstest.MapFS{
+				"bundle.yaml": {Data: []byte("apiVersion: policy.portcullis.dev/v1alpha1\nkind: Bundle\nname: a\nserial: 1\ninclude: library\n")},
+				test.file:     {Data: []byte(test.content)},
+			}, policies.Included{Name: "library", Files: library.FS()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			bundle, err := whole.Only(test.policy, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			engine, err := policies.NewEngine(bundle)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if verdict := review(engine, podOf(t, 1), policies.ImageFacts{Resolved: imageDigest, Scan: scanOf(4)}); verdict.Admitted {
+				t.Errorf("got it admitted with %+v, want a denial", verdict.Findings)
+			}
+		})
+	}
+}
+
 func BenchmarkImageExploitedCatalogue(b *testing.B) {
 	engine, request, known := withCatalogue(b), podOf(b, 1), policies.ImageFacts{Scan: scanOf(100)}
 	b.ReportAllocs()

@@ -11,3 +11,15 @@ test_by_a_list_without_reasons if incidents.reasons("d", [], ["c", "d"]) == {"it
 test_a_reason_may_be_anything if incidents.reasons("d", [], {"d": null}) == {"null"}
 
 test_others_are_not if incidents.reasons("x", [{"digest": "d", "reason": "r"}], {"e": "x "}) == set()
+
+test_a_list_is_read_in_either_form if {
+	incidents.readable({"digests": {}})
+	incidents.readable({"digests": ["d"]})
+	incidents.readable({"digests": null})
+}
+
+test_anything_else_is_no_list if {
+	not incidents.readable({})
+	not incidents.readable({"digest": {"d": "r"}})
+	not incidents.readable({"digests": "d"})
+}

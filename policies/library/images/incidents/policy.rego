@@ -52,6 +52,17 @@ deny contains finding if {
 	}
 }
 
+deny contains finding if {
+	some image in input.images
+	not under_incident.readable(incidents)
+	finding := {
+		"msg": sprintf("nobody knows whether image %q is under incident: data/incidents.yaml of the bundle has no list digests", [image.ref]),
+		"path": image.path,
+		"remediation": "Have data/incidents.yaml corrected: it has a field digests, with the digests and why.",
+		"details": evidence.about(image),
+	}
+}
+
 # parts are the digests that an image is known by: its own, those of the manifests for each platform, and those of
 # their layers.
 parts(image) := ({image.resolved, image.digest} | {config.digest | some config in image.configs}) | {layer | some config in image.configs; some layer in config.layers}
