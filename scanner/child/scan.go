@@ -83,9 +83,28 @@ func (s *Scanner) Test(ctx context.Context, database Database) error {
 // Scan scans one image or index. An error says that the image could not be fetched, or that nobody waits any longer; trying
 // again may help. What the image is at fault for, and a child that died of it, are in the report.
 func (s *Scanner) Scan(ctx context.Context, job Job) (Scan, error) {
-	if err := s.Test(ctx, job.Database); err != nil {
+	tested := s.testMeanwhile(ctx, job.Database)
+	scan, err := s.scan(ctx, job, tested)
+	if failed := tested(); failed != nil {
+		err = failed
+	}
+	if err != nil {
 		return Scan{}, err
 	}
+	scan.Report.Scanner = s.Pool.Tool() // unknown before the first child had started
+	return scan, nil
+}
+
+// testMeanwhile begins to [Scanner.Test], which takes as long as a child takes to start, so that images are pulled
+// meanwhile. What it returns waits for the result.
+func (s *Scanner) testMeanwhile(ctx context.Context, database Database) (tested func() error) {
+	result := make(chan error, 1)
+	go func() { result <- s.Test(ctx, database) }()
+	return sync.OnceValue(func() error { return <-result })
+}
+
+// scan is [Scanner.Scan]. No child is asked about the image before tested has returned, and without an error.
+func (s *Scanner) scan(ctx context.Context, job Job, tested func() error) (Scan, error) {
 	started := s.now()
 	m, err := job.Source.Manifest(ctx, job.Repository, job.Digest)
 	if err != nil {
@@ -102,7 +121,7 @@ func (s *Scanner) Scan(ctx context.Context, job Job) (Scan, error) {
 	var scan Scan
 	var reports []scanner.Report
 	for _, image := range images {
-		report, err := s.scanImage(ctx, job, m, &image)
+		report, err := s.scanImage(ctx, job, m, &image, tested)
 		if err != nil {
 			return Scan{}, fmt.Errorf("scanning %s@%s: %w", job.Repository, image.Digest, err)
 		}
@@ -195,7 +214,7 @@ func normal(platform string) (system, processor string) {
 }
 
 // scanImage pulls one image and has it analysed.
-func (s *Scanner) scanImage(ctx context.Context, job Job, top registry.Manifest, image *Image) (scanner.Report, error) {
+func (s *Scanner) scanImage(ctx context.Context, job Job, top registry.Manifest, image *Image, tested func() error) (scanner.Report, error) {
 	started := s.now()
 	m := top
 	if image.Digest != top.Digest {
@@ -212,6 +231,9 @@ func (s *Scanner) scanImage(ctx context.Context, job Job, top registry.Manifest,
 		return scanner.Report{}, err
 	}
 	defer release()
+	if err := tested(); err != nil {
+		return scanner.Report{}, err
+	}
 	result, err := s.Pool.Ask(ctx, Request{
 		Kind: Analyse, Layout: layout, Digest: image.Digest, Name: job.Repository.String() + "@" + image.Digest,
 		Database: job.Database.Directory, JavaDatabase: job.Database.JavaDirectory, DatabaseDigest: job.Database.Digest,
