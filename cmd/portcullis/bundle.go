@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/portcullis-dev/portcullis/policies"
@@ -61,8 +62,16 @@ func (f *bundleFlags) load() (*policies.Bundle, error) {
 	return bundle, nil
 }
 
+// loadingGC is how much the heap grows, in percent, before it is collected while policies are compiled. Little of what
+// that makes is garbage yet: with Go's default of 100, marking it again and again is a third of the processor time of a
+// short run. At 400 a run with the whole library takes 15 MB more.
+const loadingGC = 400
+
 // engine compiles the bundle.
 func (f *bundleFlags) engine() (*policies.Engine, error) {
+	if os.Getenv("GOGC") == "" {
+		defer debug.SetGCPercent(debug.SetGCPercent(loadingGC))
+	}
 	bundle, err := f.load()
 	if err != nil {
 		return nil, err
