@@ -124,8 +124,11 @@ func (a *Asker) ask(ctx context.Context, name, repository, digest string) (time.
 // changes notes in an object what is new about being asked.
 func (a *Asker) changes(scan *v1alpha1.ImageScan, repository string, now time.Time) bool {
 	changed := false
-	if !slices.Contains(scan.Spec.Repositories, repository) && len(scan.Spec.Repositories) < maxRepositories {
-		scan.Spec.Repositories = append(scan.Spec.Repositories, repository)
+	if !slices.Contains(scan.Spec.Repositories, repository) {
+		// The one that was named first goes: names that lead nowhere, made up by whoever may create pods, must not keep out
+		// the one that has the image.
+		kept := scan.Spec.Repositories[max(len(scan.Spec.Repositories)-maxRepositories+1, 0):]
+		scan.Spec.Repositories = append(slices.Clone(kept), repository)
 		changed = true
 	}
 	ended := scan.Status.Phase == v1alpha1.PhaseDone && scan.Status.FinishedAt != nil

@@ -190,6 +190,20 @@ func TestACopyOfAnImageJoinsItsScan(t *testing.T) {
 	}
 }
 
+// Whoever may create a pod can name repositories that have no such image, by the digest of one that matters to others.
+func TestMadeUpRepositoriesKeepNoneOut(t *testing.T) {
+	b := newBench(t)
+	a := b.asker()
+	for n := range maxRepositories + 4 {
+		b.ask(a, registry.Repository{Registry: "evil.example", Path: fmt.Sprintf("app%d", n)}, digestOf(1))
+	}
+	b.ask(a, shop, digestOf(1))
+	got := b.get(digestOf(1)).Spec.Repositories
+	if len(got) != maxRepositories || got[len(got)-1] != shop.String() || got[0] != "evil.example/app5" {
+		t.Errorf("the repositories are %q, want the last %d that were asked for", got, maxRepositories)
+	}
+}
+
 func TestWhoAsksTooMuchIsRefused(t *testing.T) {
 	b := newBench(t)
 	a := b.asker(func(o *AskerOptions) { o.Rate, o.Burst = 1, 3 })
