@@ -265,7 +265,10 @@ func (j *judging) review(ctx context.Context, i int, request admission.Request, 
 
 // unjudged is why an image that somebody asked about is not admitted though nothing objects.
 func unjudged(profile string) policies.Undecided {
-	return policies.Undecided{Reason: fmt.Sprintf("no policy of profile %s judges images by their evidence: choose another --profile or --bundle", profile)}
+	return policies.Undecided{
+		Path:   "spec.containers[0].image",
+		Reason: fmt.Sprintf("no policy of profile %s judges images by their evidence: choose another --profile or --bundle", profile),
+	}
 }
 
 // merge adds the others that are not there yet.

@@ -151,6 +151,9 @@ func TestSarifFingerprintsOutliveBuilds(t *testing.T) {
 			for k, v := range f.Details {
 				details[k] = v
 			}
+			if key == "image" { // messages name it
+				f.Message = strings.ReplaceAll(f.Message, f.Details[key].(string), value)
+			}
 			details[key] = value
 			f.Details = details
 		}

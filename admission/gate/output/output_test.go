@@ -143,7 +143,7 @@ func images() ([]event, gate.Summary) {
 			},
 		},
 		gate.Result{Object: gate.Object{APIVersion: source.ImageVersion, Kind: "Image", Name: "oci:dist"}, Location: gate.Location{File: "oci:dist"}, Outcome: gate.Undecided,
-			Undecided: []gate.UndecidedPolicy{{Location: gate.Location{File: "oci:dist"}, Undecided: policies.Undecided{Policy: "images/scanned", Reason: "there is no scan; leave --offline out"}}}},
+			Undecided: []gate.UndecidedPolicy{{Location: gate.Location{File: "oci:dist"}, Undecided: policies.Undecided{Policy: "images/scanned", Path: "spec.containers[0].image", Reason: "there is no scan; leave --offline out"}}}},
 	}
 	return results, gate.Summary{
 		Objects: 2, Undecided: 1, Gone: 2, Exit: gate.ExitDenied, Finished: time.Date(2026, 1, 2, 3, 4, 9, 0, time.UTC),

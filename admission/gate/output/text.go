@@ -17,8 +17,8 @@ type textHandler struct {
 	run   gate.Run
 	// rights are those that the user of the context lacks.
 	rights []string
-	// noContext is set when a context would have told what a policy wanted to know.
-	noContext bool
+	// cluster is set when something is not known of the cluster, and not only of images.
+	cluster bool
 }
 
 // The colours of a terminal (ECMA-48, SGR).
@@ -57,7 +57,7 @@ func (h *textHandler) Start(run gate.Run) error {
 
 func (h *textHandler) Result(result gate.Result) error {
 	for _, open := range result.Undecided {
-		h.noContext = h.noContext || strings.Contains(open.Reason, "--context")
+		h.cluster = h.cluster || !strings.HasSuffix(open.Path, ".image")
 		if right := gate.MissingRight(open.Reason); right != "" && !slices.Contains(h.rights, right) {
 			h.rights = append(h.rights, right)
 		}
@@ -247,12 +247,14 @@ func gone(summary gate.Summary) string {
 // whatIsMissing says how the policies that are undecided could be decided.
 func (h *textHandler) whatIsMissing() string {
 	switch {
-	case h.noContext:
+	case !h.cluster:
+		return "each reason is given above, with what to do"
+	case h.run.Context == "":
 		return "give what is missing with --context DIR or --context KUBECONFIG"
 	case len(h.rights) > 0:
 		return "the user of the context needs the right to " + strings.Join(h.rights, ", to ")
 	}
-	return "each reason is given above, with what to do"
+	return "the context does not tell what is missing; each reason is given above"
 }
 
 // verdictWord is how a run ended, in one word.
