@@ -9,6 +9,15 @@
 // from ValidatingAdmissionPolicy. Both are real programs here, and a test holds the
 // CEL checks to the verdicts of the policies they stand for.
 //
+// What looks into images is compared with the programs that pipelines run without
+// Portcullis: a scan with "trivy image", the gate on twenty images with "trivy image" and
+// "cosign verify" one after the other. All are real programs on the same images in the
+// same registry with the same vulnerability database, which is in place for all: cold is
+// without anything kept of an image, warm with what an earlier run has kept. Both sides
+// have to find as much. trivy and cosign are built outside this module in the versions of
+// go.mod ([NewPeers]), once, which takes minutes; $PORTCULLIS_BENCH_TRIVY and
+// $PORTCULLIS_BENCH_COSIGN name programs to use instead.
+//
 // "make bench" prints the table; "go test ./test/bench" proves in a short form that
 // all of it works; "go test -bench . ./test/bench" gives the parts as Go benchmarks.
 package bench

@@ -33,13 +33,12 @@ type Peers struct{ Trivy, Cosign string }
 // peer is a program of a module that go.mod has for its library.
 type peer struct {
 	name, module, path, variable string
-	environment                  []string
 }
 
-// The peers. Their maintainers build them without C; trivy needs the experiment.
+// The programs. What they are compared with is built from the same modules.
 var (
-	trivyPeer  = peer{"trivy", "github.com/aquasecurity/trivy", "cmd/trivy", TrivyVariable, []string{"GOEXPERIMENT=jsonv2"}}
-	cosignPeer = peer{"cosign", "github.com/sigstore/cosign/v2", "cmd/cosign", CosignVariable, []string{"GOEXPERIMENT="}}
+	trivyPeer  = peer{"trivy", "github.com/aquasecurity/trivy", "cmd/trivy", TrivyVariable}
+	cosignPeer = peer{"cosign", "github.com/sigstore/cosign/v2", "cmd/cosign", CosignVariable}
 )
 
 // NewPeers finds the programs, or builds them in the versions of go.mod: once for each version, which takes
@@ -72,8 +71,9 @@ func (p peer) program(ctx context.Context, progress io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// What names the caller's experiments after a space is no part of the version.
+	// The caller's experiments, which some versions name after a space, are not those of the build.
 	goVersion, _, _ := strings.Cut(runtime.Version(), " ")
+	goVersion, _, _ = strings.Cut(goVersion, "-X:")
 	path := filepath.Join(cache, strings.Join([]string{p.name, version, goVersion, runtime.GOOS, runtime.GOARCH}, "-"))
 	unlock, err := lockedfile.MutexAt(path + ".lock").Lock()
 	if err != nil {
@@ -140,11 +140,12 @@ func (p peer) build(ctx context.Context, version, path string, progress io.Write
 		{"mod", "init", "example.com/peer"},
 		{"get", p.module + "@" + version},
 		// Two at a time fit into the memory of the small machines that CI has.
-		{"build", "-mod=mod", "-p", "2", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", unfinished, p.module + "/" + p.path},
+		{"build", "-mod=mod", "-p", "2", "-buildvcs=false", "-ldflags=-s -w", "-o", unfinished, p.module + "/" + p.path},
 	} {
 		command := exec.CommandContext(ctx, "go", args...)
 		command.Dir = module
-		command.Env = append(append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED=0"), p.environment...)
+		// Trivy needs the experiment. With it for both, they share what is compiled, also with the scanner.
+		command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "GOEXPERIMENT=jsonv2")
 		if output, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s %s: %w\n%s", p.name, version, err, output)
 		}

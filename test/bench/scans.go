@@ -59,7 +59,7 @@ func (s *site) workDir() string { return filepath.Join(s.dir, "work") }
 func (s *site) scanner(reference string) invocation {
 	return invocation{filepath.Join(s.dir, "portcullis-scanner"), append([]string{
 		"scan", "--output=json", "--work-dir=" + s.workDir(), "--database=" + s.database(), "--java-database=",
-	}, append(s.registryFlags(), reference)...), s.home()}
+	}, append(s.registryFlags(), reference)...), s.home(), nil}
 }
 
 // scan scans and counts the vulnerabilities. The scan has to be complete.
@@ -178,8 +178,8 @@ func comparedRow(what string, figures map[string]*Figures, peer string, budget f
 	row := ratioRow(what, ours.Ratio(theirs), budget, peer)
 	row.Got += fmt.Sprintf(", %.0f and %.0f ms, CPU %.0f and %.0f ms", millis(ours.Mean), millis(theirs.Mean), millis(ours.CPU), millis(theirs.CPU))
 	if row.Of > 1 {
-		row.Note = fmt.Sprintf("beyond the budget are %.0f ms; of processor time it needs %.0f ms more than %s",
-			millis(ours.Mean)-budget*millis(theirs.Mean), millis(ours.CPU-theirs.CPU), peer)
+		row.Note = fmt.Sprintf("by time it is beyond the budget by %.0f ms; of processor time, which other programs on the machine disturb less, it needs %.2f x %s",
+			millis(ours.Mean)-budget*millis(theirs.Mean), float64(ours.CPU)/float64(theirs.CPU), peer)
 	}
 	return row
 }

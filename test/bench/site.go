@@ -167,15 +167,16 @@ func describeFiles(layers ...[]trivytest.Entry) string {
 	return fmt.Sprintf("%d files, %d MB", files, size/1_000_000)
 }
 
-// goProgram is a program of this module with many dependencies, as services have.
+// goProgram is a program of this module with many dependencies, as services have. It is built as the others are, so that
+// nothing is compiled for it alone.
 func (s *site) goProgram(ctx context.Context) ([]byte, error) {
 	root, err := programs.Checkout(ctx)
 	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(s.dir, "server")
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file, "./test/conformance/sigstore")
-	command.Dir, command.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	command := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", file, "./test/conformance/sigstore")
+	command.Dir = root
 	if output, err := command.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building a program for the images: %w\n%s", err, output)
 	}
@@ -233,22 +234,29 @@ func (s *site) trivy(reference string) invocation {
 	return invocation{s.peers.Trivy, []string{
 		"image", "--quiet", "--skip-db-update", "--skip-java-db-update", "--offline-scan", "--skip-version-check", "--disable-telemetry",
 		"--cache-dir", s.trivyCache(), "--scanners", "vuln,secret", "--image-src", "remote", "--insecure", "--format", "json", reference,
-	}, s.home()}
+	}, s.home(), nil}
 }
 
-// cosign verifies the signature of an image.
+// cosign verifies the signature of an image. It would fetch Sigstore's trusted root each time, which a signature by key
+// without log does not need, unless it is told of any key of a log.
 func (s *site) cosign(reference string) invocation {
 	return invocation{s.peers.Cosign, []string{
 		"verify", "--key", s.publicFile, "--insecure-ignore-tlog=true", "--allow-http-registry", "--allow-insecure-registry", reference,
-	}, s.home()}
+	}, s.home(), []string{"SIGSTORE_REKOR_PUBLIC_KEY=" + s.publicFile}}
 }
 
 // forgetTrivy removes what trivy has kept of images, and leaves the database.
 func (s *site) forgetTrivy() error { return os.RemoveAll(filepath.Join(s.trivyCache(), "fanal")) }
 
-// forget removes what the scanner has kept of images below a folder, and leaves the database.
+// forget removes what the scanner has kept of images in its folder, and leaves the database.
 func forget(folder string) error {
-	return errors.Join(os.RemoveAll(filepath.Join(folder, "layers")), os.RemoveAll(filepath.Join(folder, "analyses")))
+	entries, err := os.ReadDir(folder)
+	for _, entry := range entries {
+		if entry.Name() != "database" {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(folder, entry.Name())))
+		}
+	}
+	return err
 }
 
 // layersAsked is for how many layers the registry was asked since it last forgot.

@@ -58,15 +58,16 @@ func (t task) once(ctx context.Context) (spent, error) {
 
 // invocation is a program with its arguments.
 type invocation struct {
-	path string
-	args []string
-	home string // its home folder and its working directory: nobody's configuration is read
+	path        string
+	args        []string
+	home        string   // its home folder and its working directory: nobody's configuration is read
+	environment []string // besides
 }
 
 func (i invocation) command(ctx context.Context) *exec.Cmd {
 	command := exec.CommandContext(ctx, i.path, i.args...)
 	command.Dir = i.home
-	command.Env = []string{"HOME=" + i.home, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	command.Env = append([]string{"HOME=" + i.home, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, i.environment...)
 	return command
 }
 
