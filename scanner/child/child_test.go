@@ -9,10 +9,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +29,10 @@ func TestMain(m *testing.M) {
 		if len(os.Args) > 2 && os.Args[2] == "silent" {
 			fmt.Fprintln(os.Stderr, "I do not know what to say")
 			os.Exit(1)
+		}
+		if len(os.Args) > 2 && os.Args[2] == "survivor" {
+			time.Sleep(time.Minute) // with the outputs of its parent open
+			os.Exit(0)
 		}
 		if len(os.Args) > 2 && os.Args[2] == "old" {
 			fmt.Println(`{"protocol":0,"tool":{"name":"test","version":"0"}}`)
@@ -72,6 +78,12 @@ func behave(_ context.Context, request Request) (Result, error) {
 		for {
 			runtime.Gosched()
 		}
+	case "fork":
+		survivor := &exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], "child", "survivor"}, Stdout: os.Stdout, Stderr: os.Stderr, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+		if err := survivor.Start(); err != nil {
+			return Result{}, err
+		}
+		os.Exit(3)
 	case "garbage":
 		fmt.Println("what?")
 	case "endless":
@@ -85,8 +97,6 @@ func behave(_ context.Context, request Request) (Result, error) {
 		fmt.Println(`{"id":` + fmt.Sprint(request.ID+1) + `,"result":{"report":{"state":"complete"}}}`)
 	case "huge":
 		return Result{CycloneDX: []byte(`"` + strings.Repeat("x", maxResponse) + `"`)}, nil
-	case "pid":
-		return say(fmt.Sprint(os.Getpid()))
 	case "environment":
 		return say(os.Environ()...)
 	case "files":
@@ -187,9 +197,9 @@ func ask(t *testing.T, pool *Pool, name string) []string {
 
 func TestAChildAnswersManyRequests(t *testing.T) {
 	pool := newPool(t)
-	first := ask(t, pool, "pid")
+	first := ask(t, pool, "temporary")
 	for range 5 {
-		if got := ask(t, pool, "pid"); !slices.Equal(got, first) {
+		if got := ask(t, pool, "temporary"); !slices.Equal(got, first) {
 			t.Fatalf("got process %q, want %q: a healthy child is not replaced", got, first)
 		}
 	}
@@ -200,7 +210,7 @@ func TestAChildAnswersManyRequests(t *testing.T) {
 
 func TestAChildIsReplacedAfterSoManyImages(t *testing.T) {
 	pool := newPool(t, func(o *Options) { o.MaxImages = 2 })
-	pids := []string{ask(t, pool, "pid")[0], ask(t, pool, "pid")[0], ask(t, pool, "pid")[0]}
+	pids := []string{ask(t, pool, "temporary")[0], ask(t, pool, "temporary")[0], ask(t, pool, "temporary")[0]}
 	if pids[0] != pids[1] || pids[1] == pids[2] {
 		t.Errorf("got processes %q, want a new one for the third", pids)
 	}
@@ -208,14 +218,14 @@ func TestAChildIsReplacedAfterSoManyImages(t *testing.T) {
 
 func TestAnErrorOfTheAnalyserIsNoDeath(t *testing.T) {
 	pool := newPool(t)
-	before := ask(t, pool, "pid")
+	before := ask(t, pool, "temporary")
 	for _, name := range []string{"fail the layer ends early", "panic the layer ends early"} {
 		_, err := pool.Ask(t.Context(), Request{Name: name})
 		if death := (*DeathError)(nil); err == nil || errors.As(err, &death) || !strings.Contains(err.Error(), "the layer ends early") {
 			t.Errorf("%s: got %v, want the analyser's words", name, err)
 		}
 	}
-	if after := ask(t, pool, "pid"); !slices.Equal(before, after) {
+	if after := ask(t, pool, "temporary"); !slices.Equal(before, after) {
 		t.Error("the child was replaced")
 	}
 }
@@ -259,6 +269,20 @@ func TestAChildMayDieWithoutHarm(t *testing.T) {
 				t.Errorf("temporary folders are %q, want that of the new child only", left)
 			}
 		})
+	}
+}
+
+// TestAChildLeavesNobodyBehind: a process of the child's in a session of its own must neither live on nor keep the parent
+// waiting, which would cost it the place of a child for each such image.
+func TestAChildLeavesNobodyBehind(t *testing.T) {
+	pool := newPool(t)
+	started := time.Now()
+	_, err := pool.Ask(t.Context(), Request{Kind: Analyse, Name: "fork"})
+	if death := (*DeathError)(nil); !errors.As(err, &death) || !strings.Contains(death.Reason, "exit status 3") {
+		t.Errorf("got %v, want its death", err)
+	}
+	if took := time.Since(started); took > 30*time.Second {
+		t.Errorf("its end was noticed after %s, want at once", took)
 	}
 }
 

@@ -51,11 +51,12 @@ func (c confinement) start(spawn func(*syscall.SysProcAttr) error) (Isolation, e
 func (c confinement) spawnWithoutNetwork(spawn func(*syscall.SysProcAttr) error, isolation *Isolation) error {
 	var refused error
 	for _, attributes := range []*syscall.SysProcAttr{
-		// Another user ID than 0 inside, so that the program has no capabilities even in its own namespace.
-		{Setpgid: true, Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC,
+		// Another user ID than 0 inside, so that the program has no capabilities even in its own namespace. In a process
+		// namespace of its own it sends no signals outside, and what it started dies with it (pid_namespaces(7)).
+		{Setpgid: true, Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWPID,
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: os.Geteuid(), Size: 1}},
 			GidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: os.Getegid(), Size: 1}}},
-		{Setpgid: true, Cloneflags: syscall.CLONE_NEWNET},
+		{Setpgid: true, Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWPID},
 	} {
 		err := spawn(attributes)
 		if err == nil {

@@ -32,6 +32,7 @@ type process struct {
 	limits   limits
 	command  *exec.Cmd
 	stdin    io.WriteCloser
+	stdout   io.Closer
 	root     string // the child's folders lie here
 	folder   string // for temporary files
 	input    string // for the image at hand, which is all of images that the child can read
@@ -112,6 +113,7 @@ func (c *process) spawn(o *Options) (Isolation, io.Reader, error) {
 			fmt.Sprintf("GOMEMLIMIT=%d", o.Memory/5*4),
 		}
 		command.Dir, command.SysProcAttr, command.Stderr = c.folder, attributes, c.stderr
+		command.WaitDelay = killGrace // for what is left of the child, should it have the pipes
 		stdin, err := command.StdinPipe()
 		if err != nil {
 			return err
@@ -123,7 +125,7 @@ func (c *process) spawn(o *Options) (Isolation, io.Reader, error) {
 		if err := command.Start(); err != nil {
 			return err
 		}
-		c.command, c.stdin, stdout = command, stdin, out
+		c.command, c.stdin, c.stdout, stdout = command, stdin, out, out
 		return nil
 	})
 	if err != nil {
@@ -305,6 +307,7 @@ func (c *process) kill(reason string) {
 	case <-c.exited: // its number may be another's by now
 	default:
 		killGroup(c.command.Process.Pid)
+		_ = c.stdout.Close() // which a process that got away from the group may hold open
 	}
 }
 
