@@ -158,9 +158,6 @@ func (c *component) pkg(found *packageurl.PackageURL) bool {
 	})
 }
 
-// identifies says whether anything at all can be the component.
-func (c *component) identifies() bool { return len(c.purls) > 0 || len(c.digests) > 0 }
-
 // addPURL takes over a purl; other texts identify nothing.
 func (c *component) addPURL(text string) {
 	if !strings.HasPrefix(text, "pkg:") {

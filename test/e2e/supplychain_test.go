@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/portcullis-dev/portcullis/scanner"
@@ -219,14 +218,6 @@ var errNotDenied = errors.New("it is not denied yet")
 func shortDir(t *testing.T) string {
 	t.Helper()
 	return mustReturn(os.MkdirTemp("", "n-"))(t) // the node removes it
-}
-
-// moveTag lets a tag stand for another image.
-func moveTag(t *testing.T, tag string, to image) {
-	t.Helper()
-	named := mustReturn(name.NewTag(tag))(t)
-	other := mustReturn(remote.Get(mustReturn(name.NewDigest(to.target().Repository.String() + "@" + to.digest))(t)))(t)
-	must(t, remote.Tag(named, other))
 }
 
 func describe(i image) string { return fmt.Sprintf("%s (%s)", i.tag, i.digest) }

@@ -74,7 +74,7 @@ func put(tx *bolt.Tx, config trivydb.Config, a Advisory) error {
 		return err
 	}
 	return config.PutVulnerability(tx, a.ID, types.Vulnerability{
-		Title: a.Title, Severity: severities[level],
+		Title:          a.Title,
 		VendorSeverity: types.VendorSeverity{"nvd": types.Severity(level)},
 	})
 }
@@ -89,7 +89,7 @@ func putGo(tx *bolt.Tx, config trivydb.Config) error {
 		return err
 	}
 	return config.PutVulnerability(tx, id, types.Vulnerability{
-		Title: "Out-of-bounds read in golang.org/x/text/language", Severity: "HIGH", VendorSeverity: types.VendorSeverity{"nvd": types.SeverityHigh},
+		Title: "Out-of-bounds read in golang.org/x/text/language", VendorSeverity: types.VendorSeverity{"nvd": types.SeverityHigh},
 	})
 }
 
