@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/portcullis-dev/portcullis/test/process"
@@ -286,6 +287,11 @@ func (n *Node) Stop() error {
 func (n *Node) removePods(ctx context.Context) error {
 	if n.client == nil {
 		return nil
+	}
+	// Controllers make new pods, which must go nowhere.
+	cordon := []byte(`{"spec":{"unschedulable":true}}`)
+	if _, err := n.client.CoreV1().Nodes().Patch(ctx, NodeName, types.MergePatchType, cordon, metav1.PatchOptions{}); err != nil {
+		return err
 	}
 	pods, err := n.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + NodeName})
 	if err != nil {
