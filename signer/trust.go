@@ -82,6 +82,8 @@ type AttestationRequirement struct {
 	// MaxAge is how old it may be by its trusted time, as Go writes durations: "720h"; "" for any age.
 	// What neither a transparency log nor a timestamp authority gives a time is too old: a
 	// signature by key has one only if it was made with either.
+	// That time shows that the statement existed then, and a certificate of Fulcio that it was made then. One by key can be
+	// logged or stamped anew by whoever can attach it: where its age matters, use identities, or a policy about a time in its predicate.
 	MaxAge string `json:"maxAge,omitempty"`
 }
 
