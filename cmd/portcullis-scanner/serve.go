@@ -139,6 +139,9 @@ func (f *serveFlags) serve(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer w.close()
+	if err := w.test(ctx); err != nil {
+		return err
+	}
 	worker, err := queue.NewWorker(queue.Options{
 		Client: client, Name: f.name, Parallel: f.children, Rescan: f.rescan, Keep: f.keep, Metrics: metrics, Log: log,
 		Scan: func(ctx context.Context, work queue.Work) (queue.Outcome, error) {

@@ -34,7 +34,7 @@ type works struct {
 	log      *slog.Logger
 }
 
-// open puts the parts together and tests them: a database must be there, and with it a known-bad image must be flagged.
+// open puts the parts together, and fetches the database where there is a newer one.
 func (f *flags) open(ctx context.Context, log *slog.Logger) (*works, error) {
 	if err := f.check(); err != nil {
 		return nil, err
@@ -74,17 +74,17 @@ func (f *flags) open(ctx context.Context, log *slog.Logger) (*works, error) {
 		return nil, err
 	}
 	w.scanner = &child.Scanner{Pool: pool, Store: store}
+	return w, nil
+}
+
+// test demands that a known-bad image is flagged with the database at hand. Each scan does, too.
+func (w *works) test(ctx context.Context) error {
 	lease, err := w.keeper.Acquire()
 	if err != nil {
-		w.close()
-		return nil, err
+		return err
 	}
 	defer lease.Release()
-	if err := w.scanner.Test(ctx, databaseOf(lease)); err != nil {
-		w.close()
-		return nil, err
-	}
-	return w, nil
+	return w.scanner.Test(ctx, databaseOf(lease))
 }
 
 func (w *works) close() { w.scanner.Pool.Close() }
