@@ -119,8 +119,13 @@ func (p Packages) most(other Packages) Packages {
 	return Packages{OS: max(p.OS, other.OS), Language: max(p.Language, other.Language), ThirdParty: max(p.ThirdParty, other.ThirdParty)}
 }
 
+// badness orders states. One that is none is the worst: the zero value of a report says nothing.
 func badness(s State) int {
-	return slices.Index([]State{StateComplete, StateUnscannable, StateMissing, StateError}, s)
+	states := []State{StateComplete, StateUnscannable, StateMissing, StateError}
+	if at := slices.Index(states, s); at >= 0 {
+		return at
+	}
+	return len(states)
 }
 
 // union keeps the order of the first list.

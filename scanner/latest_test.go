@@ -150,3 +150,16 @@ func TestAnIndexHasWhatAnyOfItsImagesHas(t *testing.T) {
 		t.Errorf("an index without images: got %s %q, want error and why", got.State, got.Reasons)
 	}
 }
+
+// A child that was taken over may answer with any state, or with none.
+func TestAStateThatIsNoneNeverBecomesComplete(t *testing.T) {
+	for _, reports := range [][]Report{
+		{{State: ""}, {State: StateComplete}},
+		{{State: StateComplete}, {State: ""}},
+		{{State: "fine"}, {State: StateComplete}},
+	} {
+		if got := Merge(reports); got.State == StateComplete {
+			t.Errorf("merging %q and %q gave %s", reports[0].State, reports[1].State, got.State)
+		}
+	}
+}

@@ -188,3 +188,24 @@ func TestRequirementsAreJudged(t *testing.T) {
 		})
 	}
 }
+
+// TestHowYoungAnAttestationIs: as for the library's policies, a time to come has no age.
+func TestHowYoungAnAttestationIs(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct {
+		at   string
+		most int64
+		want bool
+	}{
+		"an hour, within two":           {"2026-11-28T11:00:00Z", 7200, true},
+		"three hours, beyond two":       {"2026-11-28T09:00:00Z", 7200, false},
+		"clocks that differ by minutes": {"2026-11-28T12:04:00Z", 7200, true},
+		"tomorrow":                      {"2026-11-29T12:00:00Z", 7200, false},
+		"no time":                       {"", 7200, false},
+		"no time and no limit":          {"", 0, true},
+	} {
+		if got := young(test.at, test.most, now); got != test.want {
+			t.Errorf("%s: got %t, want %t", name, got, test.want)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/signer"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
 	"github.com/spf13/cobra"
@@ -285,13 +286,14 @@ func missing(evidence signer.Evidence, authority signer.RequiredAuthority, now t
 	return ""
 }
 
-// young says whether a trusted time is not too long ago; without one nothing with a limit is.
+// young says whether a trusted time is not too long ago; without one nothing with a limit is, nor with one to come.
 func young(text string, maxAge int64, now time.Time) bool {
 	if maxAge == 0 {
 		return true
 	}
 	at, err := time.Parse(time.RFC3339, text)
-	return err == nil && now.Sub(at) <= time.Duration(maxAge)*time.Second
+	age := now.Sub(at)
+	return err == nil && age >= -scanner.ClockSkew && age <= time.Duration(maxAge)*time.Second
 }
 
 func (p *program) showVerification(format string, v verification) error {
