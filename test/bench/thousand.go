@@ -21,12 +21,13 @@ func Thousand(count int) (fs.FS, error) {
 	manifest.WriteString("apiVersion: policy.portcullis.dev/v1alpha1\nkind: Bundle\nname: thousand\nserial: 1\npolicies:\n")
 	have := 0
 	err := fs.WalkDir(library.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || path.Ext(name) != ".rego" || strings.HasSuffix(name, "_test.rego") {
+		isData := strings.HasPrefix(name, "data/")
+		if err != nil || entry.IsDir() || !isData && path.Ext(name) != ".rego" || strings.HasSuffix(name, "_test.rego") {
 			return err
 		}
 		content, err := fs.ReadFile(library.FS(), name)
 		files[name] = &fstest.MapFile{Data: content}
-		if !strings.HasPrefix(name, "lib/") {
+		if !isData && !strings.HasPrefix(name, "lib/") {
 			have++
 			fmt.Fprintf(&manifest, "  - policy: %s\n", path.Dir(name))
 		}

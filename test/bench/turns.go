@@ -3,7 +3,6 @@ package bench
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -113,7 +112,7 @@ func (i invocation) peaks(ctx context.Context) ([]uint64, error) {
 	for {
 		select {
 		case <-ticker.C:
-			look(command.Process.Pid, peaks)
+			look(command.Process.Pid, "", peaks)
 		case err := <-ended:
 			if err != nil {
 				return nil, i.failed(err, stdout.Bytes(), stderr.Bytes())
@@ -131,10 +130,15 @@ func (i invocation) peaks(ctx context.Context) ([]uint64, error) {
 	}
 }
 
-// look notes the peak of a process and of those below it (proc_pid_status(5) and proc_tid_children(5)).
-func look(pid int, peaks map[int]uint64) {
+// look notes the peak of a process and of those below it (proc_pid_status(5) and proc_tid_children(5)). A child with
+// its parent's command line does not run its own program yet, and what it has in memory is its parent's.
+func look(pid int, parent string, peaks map[int]uint64) {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || string(line) == parent {
+		return
+	}
 	if _, most, err := Resident(pid); err == nil && most > 0 {
-		peaks[pid] = most // not the largest seen: until it runs its own program, a child's memory is its parent's
+		peaks[pid] = most
 	}
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil {
@@ -142,12 +146,12 @@ func look(pid int, peaks map[int]uint64) {
 	}
 	for _, list := range lists {
 		content, err := os.ReadFile(list)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
+		if err != nil {
+			continue // the thread has ended
 		}
 		for field := range strings.FieldsSeq(string(content)) {
 			if child, err := strconv.Atoi(field); err == nil {
-				look(child, peaks)
+				look(child, string(line), peaks)
 			}
 		}
 	}
