@@ -56,9 +56,3 @@ func TestWrongUsage(t *testing.T) {
 		})
 	}
 }
-
-func TestOutputCannotMoveTheCursor(t *testing.T) {
-	if got, want := clean("a\x1b[2Jb\u202ec\nd"), "a\ufffd[2Jb\ufffdc\ufffdd"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}

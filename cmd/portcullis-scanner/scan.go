@@ -1,16 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/portcullis-dev/portcullis/admission/workload"
+	"github.com/portcullis-dev/portcullis/cmd/internal/scanreport"
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/scanner/child"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
@@ -189,105 +187,13 @@ func (p *program) print(output, name string, s *scanned) error {
 		_, err := fmt.Fprintf(p.stdout, "%s\n", s.predicate)
 		return err
 	case outputJSON:
-		line, err := json.Marshal(struct {
-			Image  string         `json:"image"`
-			Digest string         `json:"digest"`
-			Report scanner.Report `json:"report"`
-		}{name, s.target.Digest, s.Report})
+		line, err := scanreport.JSON(name, s.target.Digest, &s.Report)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(p.stdout, "%s\n", line)
+		_, err = p.stdout.Write(line)
 		return err
 	}
-	_, err := p.stdout.Write(table(name, s))
+	_, err := p.stdout.Write(scanreport.Table(name, s.target.Digest, &s.Report))
 	return err
-}
-
-// table is a result for people.
-func table(name string, s *scanned) []byte {
-	r := &s.Report
-	var out bytes.Buffer
-	fmt.Fprintf(&out, "%s (%s)\n", clean(name), s.target.Digest)
-	fmt.Fprintf(&out, "%s: %d OS packages%s, %d of languages, %s; %d vulnerabilities, %d secrets; database of %s\n",
-		r.State, r.Packages.OS, thirdParty(r.Packages), r.Packages.Language, distribution(r.OS), len(r.Vulnerabilities), len(r.Secrets), orUnknown(r.Database.UpdatedAt))
-	for _, reason := range r.Reasons {
-		fmt.Fprintf(&out, "  %s\n", clean(reason))
-	}
-	if len(r.Vulnerabilities)+len(r.Secrets) > 0 {
-		columns := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(columns, "  SEVERITY\tID\tPACKAGE\tVERSION\tFIXED\tWHERE")
-		for _, v := range worstFirst(r.Vulnerabilities) {
-			fmt.Fprintf(columns, "  %s\t%s\t%s\t%s\t%s\t%s\n", clean(v.Severity), clean(v.ID), clean(v.Package), clean(v.Version), clean(fixed(v)), clean(orOS(v.Path)))
-		}
-		for _, secret := range r.Secrets {
-			fmt.Fprintf(columns, "  %s\t%s\tsecret\t\t\t%s\n", clean(secret.Severity), clean(secret.Rule), clean(secret.Path))
-		}
-		_ = columns.Flush()
-	}
-	return out.Bytes()
-}
-
-// thirdParty says how many packages could not be looked up, if any.
-func thirdParty(p scanner.Packages) string {
-	if p.ThirdParty == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (%d of other vendors, not looked up)", p.ThirdParty)
-}
-
-// worstFirst keeps the order within a severity.
-func worstFirst(list []scanner.Vulnerability) []scanner.Vulnerability {
-	rank := func(v scanner.Vulnerability) int {
-		order := []string{"critical", "high", "medium", "low"}
-		if i := slices.Index(order, v.Severity); i >= 0 {
-			return i
-		}
-		return len(order)
-	}
-	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(a, b scanner.Vulnerability) int { return rank(a) - rank(b) })
-	return list
-}
-
-func fixed(v scanner.Vulnerability) string {
-	if v.Fixed != "" {
-		return v.Fixed
-	}
-	return strings.ReplaceAll(v.Status, "_", " ")
-}
-
-func orOS(path string) string {
-	if path == "" {
-		return "(package database)"
-	}
-	return path
-}
-
-func orUnknown(text string) string {
-	if text == "" {
-		return "unknown age"
-	}
-	return text
-}
-
-func distribution(os scanner.OS) string {
-	if os.Family == "" {
-		return "no distribution"
-	}
-	text := clean(os.Family + " " + os.Name)
-	if os.EndOfLife {
-		text += " (end of life)"
-	}
-	return text
-}
-
-// clean replaces what could move a terminal's cursor: names and versions come from the image.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
-			return '\ufffd'
-		}
-		return r
-	}, text)
 }

@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
-	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"github.com/portcullis-dev/portcullis/cmd/internal/scanreport"
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/signer/registry"
 	"github.com/spf13/cobra"
@@ -122,77 +118,13 @@ func findToScan(ctx context.Context, sources *imageSources, name string) (regist
 }
 
 func (p *program) printScan(form, name, digest string, r *scanner.Report) error {
+	text := scanreport.Table(name, digest, r)
 	if form == scanJSON {
-		return json.NewEncoder(p.stdout).Encode(struct {
-			Image  string          `json:"image"`
-			Digest string          `json:"digest"`
-			Report *scanner.Report `json:"report"`
-		}{name, digest, r})
-	}
-	// Names, versions and paths come from the image: nothing of it may move the cursor.
-	line := func(format string, args ...any) {
-		fmt.Fprintln(p.stdout, output.Plain(fmt.Sprintf(format, args...)))
-	}
-	line("%s (%s)", name, digest)
-	line("%s: %d OS packages%s, %d of languages, %s; %d vulnerabilities, %d secrets; database of %s",
-		r.State, r.Packages.OS, thirdParty(r.Packages), r.Packages.Language, distribution(r.OS), len(r.Vulnerabilities), len(r.Secrets), orText(r.Database.UpdatedAt, "unknown age"))
-	for _, reason := range r.Reasons {
-		line("  %s", reason)
-	}
-	columns := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) {
-		for i := range cells {
-			cells[i] = output.Plain(cells[i])
+		var err error
+		if text, err = scanreport.JSON(name, digest, r); err != nil {
+			return err
 		}
-		fmt.Fprintf(columns, "  %s\n", strings.Join(cells, "\t"))
 	}
-	if len(r.Vulnerabilities)+len(r.Secrets) > 0 {
-		row("SEVERITY", "ID", "PACKAGE", "VERSION", "FIXED", "WHERE")
-	}
-	for _, v := range worstFirst(r.Vulnerabilities) {
-		row(v.Severity, v.ID, v.Package, v.Version, orText(v.Fixed, strings.ReplaceAll(v.Status, "_", " ")), orText(v.Path, "(package database)"))
-	}
-	for _, secret := range r.Secrets {
-		row(secret.Severity, secret.Rule, "(secret)", "", "", secret.Path)
-	}
-	return columns.Flush()
-}
-
-// thirdParty says how many packages could not be looked up, if any.
-func thirdParty(p scanner.Packages) string {
-	if p.ThirdParty == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (%d of other vendors, not looked up)", p.ThirdParty)
-}
-
-// worstFirst keeps the order within a severity.
-func worstFirst(list []scanner.Vulnerability) []scanner.Vulnerability {
-	rank := func(v scanner.Vulnerability) int {
-		order := []string{"critical", "high", "medium", "low"}
-		if i := slices.Index(order, v.Severity); i >= 0 {
-			return i
-		}
-		return len(order)
-	}
-	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(a, b scanner.Vulnerability) int { return rank(a) - rank(b) })
-	return list
-}
-
-func orText(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
-}
-
-func distribution(os scanner.OS) string {
-	switch {
-	case os.Family == "":
-		return "no distribution"
-	case os.EndOfLife:
-		return os.Family + " " + os.Name + " (end of life)"
-	}
-	return os.Family + " " + os.Name
+	_, err := p.stdout.Write(text)
+	return err
 }

@@ -22,7 +22,7 @@ var levels = [][]string{
 	{"policies", "policies/library"},
 	{"admission"},
 	{"admission/webhook", "admission/gate", "admission/informer", "admission/evidence", "policies/sample", "signer/cosign", "signer/signertest", "signer/registrytest", "scanner/trivy", "scanner/child", "scanner/database", "scanner/queue"},
-	{"cmd/internal/version", "cmd/internal/registryflags"},
+	{"cmd/internal/version", "cmd/internal/registryflags", "cmd/internal/scanreport"},
 	{"cmd/portcullis", "cmd/portcullis-webhook", "cmd/portcullis-scanner"},
 }
 
