@@ -121,6 +121,7 @@ func (i *installation) printConfig(ctx context.Context, form string) ([]byte, er
 		URL:          "https://" + i.front.address(),
 		CAFile:       i.caFile,
 		OwnNamespace: i.options.recoveryNamespace,
+		Args:         i.options.args,
 	})
 }
 

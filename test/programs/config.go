@@ -18,6 +18,8 @@ type ConfigOptions struct {
 	URL, CAFile string
 	// OwnNamespace is where the webhook runs, "" outside the cluster.
 	OwnNamespace string
+	// Args are further flags, as the webhook has them: with --queue-scans it writes.
+	Args []string
 }
 
 // PrintConfig returns what portcullis-webhook --print-config prints.
@@ -33,5 +35,5 @@ func (o ConfigOptions) flags() []string {
 	if o.OwnNamespace != "" {
 		flags = append(flags, "--own-namespace="+o.OwnNamespace)
 	}
-	return flags
+	return append(flags, o.Args...)
 }
