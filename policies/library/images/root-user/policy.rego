@@ -14,7 +14,6 @@
 #     workload: any
 #   remediation: Set USER in the image's Dockerfile to a number other than 0, or runAsNonRoot and runAsUser in the container's securityContext.
 #   controls:
-#     pss: [restricted/runAsNonRoot]
 #     nsa: [pod-security/non-root]
 #     cis: ["5.2.7"]
 #     nist-800-190: ["4.1.2", "4.4.3"]
