@@ -399,7 +399,7 @@ func residentRow(ctx context.Context, program *Program, size Size) (row Row, err
 		Budget: fmt.Sprintf("%d MB", budgetResident>>20), Of: float64(most) / budgetResident,
 	}
 	if row.Of > 1 {
-		row.Note = fmt.Sprintf("%d MB of it are pages of the program's file, a third of them what verifies images, which the kernel can drop; the budget is for 50 policies, and the library has three times as many",
+		row.Note = fmt.Sprintf("%d MB of it are pages of the program's file, about a quarter of them what verifies images, which the kernel can drop; the budget is for 50 policies, and the library has three times as many",
 			fileResident(running.PID())>>20)
 	}
 	return row, err
