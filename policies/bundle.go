@@ -514,6 +514,19 @@ func (b *Bundle) check() []error {
 	return problems
 }
 
+// Profiles are the names of the bundle's profiles, sorted.
+func (b *Bundle) Profiles() []string {
+	if len(b.Manifest.Profiles) == 0 {
+		return []string{noProfile}
+	}
+	var names []string
+	for _, p := range b.Manifest.Profiles {
+		names = append(names, p.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
 // compileTrust checks who is trusted with images, and what is said of single vulnerabilities.
 func (b *Bundle) compileTrust() []error {
 	var problems []error

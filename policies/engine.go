@@ -57,10 +57,31 @@ type assignment struct {
 	profile    string
 }
 
-// NewEngine compiles a bundle. All mistakes are reported together.
+// NewEngine compiles a bundle, all its profiles. All mistakes are reported together.
 func NewEngine(b *Bundle) (*Engine, error) {
+	return newEngine(b, func(string) bool { return true })
+}
+
+// NewEngineFor compiles what requests can be judged by: the profile that is named, or for "" those that the
+// bundle assigns to some namespace. Others are as if they were not there, and take neither time nor memory.
+func NewEngineFor(b *Bundle, profile string) (*Engine, error) {
+	return newEngine(b, func(name string) bool {
+		if profile != "" {
+			return name == profile
+		}
+		return b.assigns(name)
+	})
+}
+
+// assigns says whether some namespace, or what has none, can get a profile. With a label for it, any.
+func (b *Bundle) assigns(profile string) bool {
+	return b.Manifest.ProfileLabel != "" || profile == b.defaultProfile() ||
+		slices.ContainsFunc(b.Manifest.Namespaces, func(a Assignment) bool { return a.Profile == profile })
+}
+
+func newEngine(b *Bundle, wanted func(profile string) bool) (*Engine, error) {
 	e := &Engine{bundle: b, profiles: map[string]*profile{}, plans: map[planKey]*plan{}, memo: newMemo()}
-	if err := e.compile(); err != nil {
+	if err := e.compile(wanted); err != nil {
 		return nil, fmt.Errorf("compiling bundle %s: %w", b.Manifest.Name, err)
 	}
 	return e, nil
@@ -99,7 +120,7 @@ func (e *Engine) Instance(profile, name string) (Instance, bool) {
 	return p.instances[at].Instance, true
 }
 
-func (e *Engine) compile() error {
+func (e *Engine) compile(wanted func(profile string) bool) error {
 	resolved, err := e.bundle.resolveProfiles()
 	if err != nil {
 		return err
@@ -109,6 +130,9 @@ func (e *Engine) compile() error {
 	var parameters []map[string]any
 	number := 0
 	for _, name := range sortedKeys(resolved) {
+		if !wanted(name) {
+			continue
+		}
 		p := &profile{name: name}
 		for _, configured := range resolved[name] {
 			policy := e.bundle.Policies[configured.Policy]
@@ -198,11 +222,20 @@ func (e *Engine) profileFor(r *Request, namespace *Namespace) (*profile, error) 
 	if name != "" {
 		for _, a := range e.assignments {
 			if a.namespaces.match(name) {
-				return e.profiles[a.profile], nil
+				return e.compiled(a.profile)
 			}
 		}
 	}
-	return e.profiles[e.bundle.defaultProfile()], nil
+	return e.compiled(e.bundle.defaultProfile())
+}
+
+// compiled is a profile that the bundle has, if it is among those this engine was made for.
+func (e *Engine) compiled(name string) (*profile, error) {
+	p, ok := e.profiles[name]
+	if !ok {
+		return nil, fmt.Errorf("profile %q of bundle %s is not loaded here: requests are judged by another one", name, e.bundle.Revision())
+	}
+	return p, nil
 }
 
 // index finds the instances whose policies are about a resource and operation,

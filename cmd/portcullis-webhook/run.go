@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/portcullis-dev/portcullis/cmd/internal/version"
@@ -130,12 +131,11 @@ func compileBundle(files fs.FS, profile string) (*policies.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	engine, err := policies.NewEngine(bundle)
-	if err != nil {
-		return nil, err
+	if profile == "" {
+		return policies.NewEngine(bundle)
 	}
-	if profile != "" && engine.Enforcements(profile) == nil {
-		return nil, usagef("the bundle has no profile %q: choose one of %s", profile, strings.Join(engine.Profiles(), ", "))
+	if !slices.Contains(bundle.Profiles(), profile) {
+		return nil, usagef("the bundle has no profile %q: choose one of %s", profile, strings.Join(bundle.Profiles(), ", "))
 	}
-	return engine, nil
+	return policies.NewEngineFor(bundle, profile)
 }

@@ -72,7 +72,7 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 	} else if len(loaded.Documents) == 0 {
 		return usagef("there is nothing to explain: no Kubernetes object in %s", strings.Join(paths, ", "))
 	}
-	engine, err := f.bundle.engine()
+	engine, err := f.bundle.judge()
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 	if err != nil {
 		return err
 	}
-	engine, err := f.bundle.engine()
+	engine, err := f.bundle.judge()
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (p *program) review(ctx context.Context, f *reviewFlags, name string) error
 	if err != nil {
 		return err
 	}
-	engine, err := f.bundle.engine()
+	engine, err := f.bundle.judge()
 	if err != nil {
 		return err
 	}
