@@ -57,7 +57,6 @@ func (f *flags) register(set *pflag.FlagSet, imagesPerChild int) {
 	set.StringVar(&f.databaseKey, "database-key", "", "PEM `file` with the public key that must have signed the databases (cosign), where they come from a registry")
 	set.BoolVar(&f.skipUpdate, "skip-database-update", false, "use the database that is in --work-dir as it is")
 
-	set.StringSliceVar(&f.platforms, "platform", nil, "`platforms` of an index to scan, as linux/amd64; all for Linux by default")
 	set.BoolVar(&f.secrets, "secrets", true, "look for credentials in files")
 	set.BoolVar(&f.sbom, "sbom", false, "make SBOMs (CycloneDX and SPDX), and attach them where scans are attached")
 	set.IntVar(&f.children, "children", max(1, runtime.NumCPU()/2), "`number` of images that are analysed at once")

@@ -35,6 +35,8 @@ func TestWrongUsage(t *testing.T) {
 		"a flag that there is not":         {[]string{"scan", "--severity=high", "alpine"}, "--severity"},
 		"an output that there is not":      {[]string{"scan", "-o", "sarif", "alpine"}, "use table, json or predicate"},
 		"attaching without a key":          {[]string{"scan", "--attach", "alpine"}, "give --key"},
+		"a key without attaching":          {[]string{"scan", "--key=x", "alpine"}, "--key signs what --attach attaches: give --attach"},
+		"a platform for a cluster":         {[]string{"serve", "--key=x", "--platform=linux/amd64"}, "unknown flag: --platform"},
 		"a password without a key":         {[]string{"scan", "--key-password-file=x", "alpine"}, "--key-password-file is for --key"},
 		"a format that there is not":       {[]string{"scan", "--format=notation", "alpine"}, "use bundle or legacy"},
 		"a platform that is none":          {[]string{"scan", "--platform=amd64", "alpine"}, "linux/amd64"},

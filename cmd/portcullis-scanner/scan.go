@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -41,7 +42,7 @@ oci:DIR for an OCI image layout, or tar:FILE for an archive of docker save or of
 Of an index all images for Linux are scanned, and what is in any of them counts.
 
 With --attach the scan is signed with --key and attached to the image, in place of the
-one before.`,
+one before. It counts for all platforms, so --platform must leave none of them out.`,
 		Example: `  # What is in an image
   portcullis-scanner scan ghcr.io/acme/shop:1.2
 
@@ -62,6 +63,7 @@ one before.`,
 	}
 	command.Flags().StringVarP(&f.output, "output", "o", outputTable, "`form` of the output: table, json (one report a line) or predicate (the attestation's, one a line)")
 	command.Flags().BoolVar(&f.attach, "attach", false, "sign the scan with --key and attach it to the image")
+	command.Flags().StringSliceVar(&f.platforms, "platform", nil, "`platforms` of an index to scan, as linux/amd64; all for Linux by default")
 	f.register(command.Flags(), child.DefaultMaxImages)
 	return command
 }
@@ -80,6 +82,8 @@ func (p *program) scan(ctx context.Context, f *scanFlags, names []string) error 
 		return usagef("--output is %q: use table, json or predicate", f.output)
 	case f.attach && f.key == "":
 		return usagef("--attach signs the scan: give --key")
+	case !f.attach && f.key != "":
+		return usagef("--key signs what --attach attaches: give --attach")
 	}
 	w, err := f.open(ctx, slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
@@ -130,12 +134,41 @@ func (p *program) find(ctx context.Context, w *works, f *scanFlags, names []stri
 			if f.attach && one.layout {
 				return nil, usagef("%s is in no registry, where a scan could be attached: leave --attach out", name)
 			}
+			if err := f.checkPlatforms(ctx, one); err != nil {
+				return nil, err
+			}
 			if !slices.ContainsFunc(images, func(other image) bool { return other.target == one.target }) {
 				images = append(images, one)
 			}
 		}
 	}
 	return images, nil
+}
+
+// checkPlatforms refuses a --platform that an index does not have, and one that leaves out others of an index where the
+// scan would be evidence of its digest, which stands for all of them.
+func (f *scanFlags) checkPlatforms(ctx context.Context, one image) error {
+	if len(f.platforms) == 0 {
+		return nil
+	}
+	m, err := one.source.Manifest(ctx, one.target.Repository, one.target.Digest)
+	if err != nil {
+		return err
+	}
+	leftOut, err := child.LeftOut(m, f.platforms)
+	if none := (*child.PlatformError)(nil); errors.As(err, &none) {
+		return usagef("%s: --platform %w", one.name, none)
+	}
+	if err != nil || len(leftOut) == 0 {
+		return nil // what cannot be scanned is in the report
+	}
+	switch missing := strings.Join(leftOut, ", "); {
+	case f.attach:
+		return usagef("%s: --platform leaves out %s, and what is attached counts for all platforms: leave --platform out", one.name, missing)
+	case f.output == outputPredicate:
+		return usagef("%s: --platform leaves out %s, and a predicate counts for all platforms: leave --platform out", one.name, missing)
+	}
+	return nil
 }
 
 // resolve finds the images of an argument: one of a registry, all of a layout.

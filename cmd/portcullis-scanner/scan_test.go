@@ -208,6 +208,52 @@ func TestOfAnIndexCountsWhatAnyOfItsImagesHas(t *testing.T) {
 	}
 }
 
+// A scan that is attached to an index counts for all of its platforms.
+func TestAScanOfFewerPlatformsTakesThePlaceOfNone(t *testing.T) {
+	s := newShop(t)
+	on := func(processor string) mutate.IndexAddendum {
+		return mutate.IndexAddendum{Add: s.image("3.0.11-1~deb12u2", "4.17.20"), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: processor}}}
+	}
+	// Two images of the same bytes would be one to the index.
+	other := on("arm64")
+	other.Add = s.image("3.0.13-1~deb12u1", "4.17.21")
+	pushed, err := s.client.PushIndex(t.Context(), s.repository, "multi", mutate.AppendManifests(empty.Index, on("amd64"), other))
+	s.must(err)
+	private, _, trust := s.keys(s.repository.String())
+	attach := []string{"--attach", "--key", private, "--key-password-file", private + ".password"}
+	name := s.repository.String() + ":multi"
+	scan := func(more ...string) (code int, stderr string) {
+		code, _, stderr = call(t, s.flags(append(more, name)...)...)
+		return code, stderr
+	}
+	if code, stderr := scan(attach...); code != exitOK {
+		t.Fatalf("all platforms: exit %d: %s", code, stderr)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"a platform that is not there":           {append([]string{"--platform=linux/s390x"}, attach...), "--platform linux/s390x: the index has linux/amd64, linux/arm64: choose one of these"},
+		"likewise without attaching":             {[]string{"--platform=linux/s390x"}, "--platform linux/s390x: the index has linux/amd64, linux/arm64: choose one of these"},
+		"one of two":                             {append([]string{"--platform=linux/arm64"}, attach...), "--platform leaves out linux/amd64, and what is attached counts for all platforms"},
+		"one of two, to be attached by somebody": {[]string{"--platform=linux/arm64", "-o", "predicate"}, "--platform leaves out linux/amd64, and a predicate counts for all platforms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if code, stderr := scan(c.args...); code != exitUsage || !strings.Contains(stderr, c.says) {
+				t.Errorf("got exit %d and %q, want %d and %q", code, stderr, exitUsage, c.says)
+			}
+			evidence, err := cosign.NewVerifier(cosign.Options{}).Verify(t.Context(), s.client, cosign.Target{Repository: s.repository, Digest: pushed.Digest}, trust)
+			s.must(err)
+			if report := scanner.Latest(evidence.Attestations, trust, time.Now()); report.State != scanner.StateComplete || !slices.Equal(ids(report), bothFound) {
+				t.Errorf("attached is a scan that is %s with %q, want the complete one with %q", report.State, ids(report), bothFound)
+			}
+		})
+	}
+	if code, stderr := scan(append([]string{"--platform=linux/arm64,linux/amd64"}, attach...)...); code != exitOK {
+		t.Errorf("both by name: exit %d: %s", code, stderr)
+	}
+}
+
 // keys writes a key pair and gives a configuration that believes its scans.
 func (s *shop) keys(images string) (private, public string, trust *signer.Configuration) {
 	s.t.Helper()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 	"github.com/portcullis-dev/portcullis/scanner"
@@ -193,8 +194,11 @@ func (w *works) scan(ctx context.Context, source child.Source, target cosign.Tar
 }
 
 // attach signs what was found and attaches it to the image, in place of what this key has attached before. A scan that
-// failed takes the place of none: it says nothing about the image.
+// failed takes the place of none: it says nothing about the image. One that left platforms out says too little.
 func (w *works) attach(ctx context.Context, s scanned) error {
+	if len(s.LeftOut) > 0 {
+		return fmt.Errorf("attaching the scan of %s: it left out %s, and what is attached counts for all platforms: scan them all", s.target, strings.Join(s.LeftOut, ", "))
+	}
 	if s.Report.State == scanner.StateError {
 		w.log.Warn("the scan failed and was not attached", "image", s.target.String(), "reasons", s.Report.Reasons)
 		return nil

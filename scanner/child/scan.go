@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/signer/registry"
@@ -29,7 +30,8 @@ type Job struct {
 	// Digest is that of the image or index.
 	Digest   string
 	Database Database
-	// Platforms are which images of an index are scanned, "linux/amd64"; all for Linux where it is empty.
+	// Platforms are which images of an index are scanned, "linux/amd64"; all for Linux where it is empty. An index with
+	// none of them is a [PlatformError].
 	Platforms []string
 	Secrets   bool
 	SBOM      bool
@@ -41,6 +43,9 @@ type Scan struct {
 	Report scanner.Report
 	// Images are those that were scanned, one for each platform.
 	Images []Image
+	// LeftOut are the platforms for Linux of the index that [Job.Platforms] kept from being scanned. Where there are any,
+	// Report says nothing about the digest as a whole.
+	LeftOut []string
 }
 
 // Image is one image manifest.
@@ -118,7 +123,11 @@ func (s *Scanner) scan(ctx context.Context, job Job, tested func() error) (Scan,
 	if err != nil {
 		return Scan{}, err
 	}
-	var scan Scan
+	leftOut, err := LeftOut(m, job.Platforms)
+	if err != nil {
+		return Scan{}, err
+	}
+	scan := Scan{LeftOut: leftOut}
 	var reports []scanner.Report
 	for _, image := range images {
 		report, err := s.scanImage(ctx, job, m, &image, tested)
@@ -169,15 +178,66 @@ func choose(m registry.Manifest, platforms []string) ([]Image, error) {
 			images = append(images, Image{Digest: child.Digest, Platform: child.Platform})
 		}
 	}
-	switch {
-	case len(images) == 0 && len(platforms) > 0:
-		return nil, refusef("the index has no image for %s", strings.Join(platforms, " or "))
+	switch has := forLinux(children, nil); {
+	case len(images) == 0 && len(platforms) > 0 && len(has) > 0:
+		return nil, &PlatformError{Platforms: platforms, Has: has}
 	case len(images) == 0:
 		return nil, refusef("the index has no image for Linux")
 	case len(images) > maxPlatforms:
 		return nil, refusef("the index has %d images where %d are allowed", len(images), maxPlatforms)
 	}
 	return images, nil
+}
+
+// PlatformError says that an index has images for Linux, and none for the platforms that were asked for.
+type PlatformError struct {
+	// Platforms were asked for, and Has is what the index has for Linux.
+	Platforms, Has []string
+}
+
+// Error ends with the next step.
+func (e *PlatformError) Error() string {
+	return fmt.Sprintf("%s: the index has %s: choose one of these", strings.Join(e.Platforms, " or "), strings.Join(e.Has, ", "))
+}
+
+// LeftOut are the platforms for Linux that an index has besides those that are asked for: none where all are asked for,
+// or where the manifest is of an image. It fails as the scan would: with a [PlatformError] where the index has none of
+// them, with a [RefusedError] where it is unscannable.
+func LeftOut(m registry.Manifest, platforms []string) ([]string, error) {
+	if _, err := choose(m, platforms); err != nil || len(platforms) == 0 {
+		return nil, err
+	}
+	children, err := m.Children()
+	if err != nil {
+		return nil, fmt.Errorf("reading the index %s: %w", m.Digest, err)
+	}
+	return forLinux(children, platforms), nil
+}
+
+// forLinux are the platforms of an index for nodes with Linux, each once, without those of except.
+func forLinux(children []registry.Descriptor, except []string) []string {
+	var found []string
+	for _, child := range children {
+		if !runs(child.Platform, nil) || len(except) > 0 && runs(child.Platform, except) {
+			continue
+		}
+		platform := strings.Map(printable, child.Platform)
+		if platform == "" {
+			platform = "an image without platform"
+		}
+		if !slices.Contains(found, platform) {
+			found = append(found, platform)
+		}
+	}
+	return found
+}
+
+// printable keeps what an index calls a platform from steering a terminal.
+func printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return unicode.ReplacementChar
 }
 
 // runs says whether nodes could take an index's entry for one of some platforms, or for any of Linux where none are named. They

@@ -296,11 +296,11 @@ func TestAnIndexIsScannedForEachPlatform(t *testing.T) {
 	for name, c := range map[string]struct {
 		platforms []string
 		want      []string
-		reason    string
+		leftOut   []string
 	}{
 		"all for Linux": {want: digests(amd64, arm64)},
-		"one":           {platforms: []string{"linux/arm64"}, want: digests(arm64)},
-		"none there":    {platforms: []string{"linux/s390x"}, reason: "no image for linux/s390x"},
+		"one":           {platforms: []string{"linux/arm64"}, want: digests(arm64), leftOut: []string{"linux/amd64"}},
+		"each by name":  {platforms: []string{"linux/arm64", "linux/amd64"}, want: digests(amd64, arm64)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scan, err := newScanner(t).Scan(t.Context(), Job{Source: shop.client, Repository: shop.repository, Digest: pushed.Digest, Platforms: c.platforms})
@@ -314,11 +314,18 @@ func TestAnIndexIsScannedForEachPlatform(t *testing.T) {
 			if !slices.Equal(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			if c.reason != "" && (scan.Report.State != scanner.StateUnscannable || !strings.Contains(strings.Join(scan.Report.Reasons, ""), c.reason)) {
-				t.Errorf("got state %s with %q, want unscannable with %q", scan.Report.State, scan.Report.Reasons, c.reason)
+			if !slices.Equal(scan.LeftOut, c.leftOut) {
+				t.Errorf("got %q left out, want %q", scan.LeftOut, c.leftOut)
 			}
 		})
 	}
+	t.Run("one that is not there", func(t *testing.T) {
+		scan, err := newScanner(t).Scan(t.Context(), Job{Source: shop.client, Repository: shop.repository, Digest: pushed.Digest, Platforms: []string{"linux/s390x"}})
+		const want = "linux/s390x: the index has linux/amd64, linux/arm64: choose one of these"
+		if none := (*PlatformError)(nil); !errors.As(err, &none) || none.Error() != want {
+			t.Errorf("got %+v and %v, want no scan and %q", scan, err, want)
+		}
+	})
 }
 
 func TestTheParentsClockCounts(t *testing.T) {
