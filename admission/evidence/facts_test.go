@@ -245,7 +245,7 @@ func TestFaults(t *testing.T) {
 	}{
 		"there is no such image":       {fault(registry.NotFound), []string{"not found, mirror.example.com", "push it first"}},
 		"credentials are missing":      {fault(registry.Unauthorized), []string{"unauthorized, mirror.example.com", "give credentials for mirror.example.com"}},
-		"an address that is refused":   {fault(registry.Forbidden), []string{"forbidden, mirror.example.com", "allow it"}},
+		"an address that is refused":   {fault(registry.Forbidden), []string{"forbidden, mirror.example.com", "give --allow-registry mirror.example.com"}},
 		"too many requests":            {fault(registry.RateLimited), []string{"rate limited, mirror.example.com", "retry in 7 s"}},
 		"a registry that is slow":      {fault(registry.Timeout), []string{"timeout, mirror.example.com", "retry"}},
 		"more than the limit":          {fault(registry.TooLarge), []string{"too large, mirror.example.com", "make it smaller"}},

@@ -56,7 +56,11 @@ func PrivateNetworks() []string {
 }
 
 // refusedAddress says that a connection was not made.
-type refusedAddress struct{ host, address, what string }
+type refusedAddress struct {
+	host, address, what string
+	// always: allowing the host does not help.
+	always bool
+}
 
 func (r *refusedAddress) Error() string {
 	if r.address == r.host {
@@ -88,9 +92,9 @@ func newGuard(allow, cluster []string) (*guard, error) {
 			g.prefixes = append(g.prefixes, prefix)
 			continue
 		}
-		host, err := canonicalHost(entry)
+		host, err := optionHost("allow-registry", entry)
 		if err != nil {
-			return nil, fmt.Errorf("reading the allowed address %q: %w", entry, err)
+			return nil, err
 		}
 		g.hosts[withPort(host, "443")] = true
 		if host == strings.ToLower(entry) && !strings.Contains(strings.TrimPrefix(host, "["), ":") {
@@ -100,7 +104,7 @@ func newGuard(allow, cluster []string) (*guard, error) {
 	for _, entry := range cluster {
 		prefix, ok := parsePrefix(entry)
 		if !ok {
-			return nil, fmt.Errorf("reading the cluster network %q: write it as 10.96.0.0/12", entry)
+			return nil, fmt.Errorf("reading --cluster-network %q: write it as 10.96.0.0/12", entry)
 		}
 		g.cluster = append(g.cluster, prefix)
 	}
@@ -127,7 +131,7 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 	dialer.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(resolved)
 		if err != nil {
-			return &refusedAddress{host: address, address: resolved, what: "not an IP address"}
+			return &refusedAddress{host: address, address: resolved, what: "not an IP address", always: true}
 		}
 		return g.check(address, at.Addr())
 	}
@@ -148,7 +152,7 @@ func (g *guard) check(host string, at netip.Addr) error {
 	}
 	for _, s := range special {
 		if s.prefix.Contains(at) && (s.never || !g.hosts[host]) {
-			return &refusedAddress{host: host, address: at.String(), what: s.what}
+			return &refusedAddress{host: host, address: at.String(), what: s.what, always: s.never}
 		}
 	}
 	for _, prefix := range g.cluster {
@@ -167,7 +171,7 @@ func (g *guard) checkProxied(address string) error {
 		return err
 	}
 	if _, ok := g.proxies.Load(address); ok {
-		return &refusedAddress{host: address, address: address, what: "the proxy itself"}
+		return &refusedAddress{host: address, address: address, what: "the proxy itself", always: true}
 	}
 	if at, err := netip.ParseAddr(host); err == nil {
 		return g.check(address, at)
@@ -196,6 +200,18 @@ func canonicalHost(text string) (string, error) {
 		return "", fmt.Errorf("%s is no port", printable(port))
 	}
 	return host + ":" + port, nil
+}
+
+// optionHost is the host that an option names, in the words of its flag.
+func optionHost(flag, text string) (string, error) {
+	if strings.Contains(text, "://") {
+		return "", fmt.Errorf("reading --%s %q: it is an address: write HOST or HOST:PORT", flag, text)
+	}
+	host, err := canonicalHost(text)
+	if err != nil {
+		return "", fmt.Errorf("reading --%s %q: %w: write HOST or HOST:PORT", flag, text, err)
+	}
+	return host, nil
 }
 
 // checkHostname refuses what is neither an IP address nor a DNS name. A name whose last

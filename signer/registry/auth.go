@@ -329,13 +329,13 @@ func (s *session) realm(r *request, c challenge, credential Credential) (*url.UR
 		return nil, r.fault(Malformed, fmt.Errorf("the token server of %s: %w", r.place.host, err))
 	}
 	if !s.core.speaks(realm) {
-		return nil, &Error{Kind: Forbidden, Host: host, What: r.what, Err: fmt.Errorf("not asking the token server %s: it is not https", host)}
+		return nil, &Error{Kind: Forbidden, Host: host, What: r.what, Err: fmt.Errorf("not asking the token server %s: it is not https", host), hint: withoutTLS(host)}
 	}
 	if credential != (Credential{}) && !s.trusts(r.place.host, host) {
 		return nil, &Error{
 			Kind: Forbidden, Host: host, What: r.what,
 			Err:  fmt.Errorf("not sending the credentials for %s to the token server %s, which is not known to be its own", r.place.host, host),
-			hint: fmt.Sprintf("if it is, name %s as a token server of %s", host, r.place.host),
+			hint: fmt.Sprintf("if it is, give --registry-realm %s=%s", r.place.host, host),
 		}
 	}
 	return realm, nil

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -342,8 +344,62 @@ func TestAPrivateCertificateAuthorityIsTrustedWhereItIsGiven(t *testing.T) {
 			options.Authorities = test.authorities
 			_, err := newClient(t, options).Resolve(t.Context(), server.Repository("acme/app"), "v1")
 			wantKind(t, err, test.want)
-			if test.want == registry.Unreachable && !strings.Contains(err.Error(), "certificate authority") {
+			if test.want == registry.Unreachable && !strings.HasSuffix(err.Error(), "has a private certificate authority, give it with --registry-ca") {
 				t.Errorf("the message %q does not say to give the certificate authority", err)
+			}
+		})
+	}
+}
+
+func TestAMessageNamesTheFlagThatOpensARegistry(t *testing.T) {
+	server := start(t, registrytest.Referrers)
+	host := server.Host()
+	for name, test := range map[string]struct {
+		change func(*registry.Options)
+		want   string
+	}{
+		"one without TLS":           {func(o *registry.Options) { o.PlainHTTP = nil }, host + " speaks no TLS here; if it is to be used without, give --plain-http-registry " + host},
+		"one at a loopback address": {func(o *registry.Options) { o.Allow = nil }, "it is a loopback address; if " + host + " is to be used, give --allow-registry " + host},
+		"one that wants a credential": {func(*registry.Options) {
+			server.Inject(registrytest.On("/v2/", registrytest.Status(http.StatusUnauthorized, "")))
+		}, "; give credentials for " + host + " with --registry-config or --credential-provider-config, or in a pull secret"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := newClock().on(server.Options())
+			test.change(&options)
+			_, err := newClient(t, options).Resolve(t.Context(), server.Repository("acme/app"), "v1")
+			if got := fmt.Sprint(err); !strings.HasSuffix(got, test.want) {
+				t.Errorf("got %q, want it to end with %q", got, test.want)
+			}
+		})
+	}
+	t.Run("one at the address of clouds' metadata, which no flag opens", func(t *testing.T) {
+		_, err := newClient(t, newClock().on(server.Options())).Resolve(t.Context(), registry.Repository{Registry: "169.254.169.254", Path: "acme/app"}, "v1")
+		if got := fmt.Sprint(err); !strings.HasSuffix(got, "where clouds keep their metadata; use a registry at another address") {
+			t.Errorf("got %q, want it to end with using another registry", got)
+		}
+	})
+}
+
+func TestAnOptionThatIsWrongNamesItsFlag(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		options registry.Options
+		want    string
+	}{
+		"an address as allowed host":   {registry.Options{Allow: []string{"http://x"}}, `reading --allow-registry "http://x": it is an address: write HOST or HOST:PORT`},
+		"a path as allowed host":       {registry.Options{Allow: []string{"x/y"}}, `"x/y" is no host name: write HOST or HOST:PORT`},
+		"a port that is none":          {registry.Options{Allow: []string{"x:http"}}, `"http" is no port: write HOST or HOST:PORT`},
+		"an address as plain host":     {registry.Options{PlainHTTP: []string{"http://x"}}, `reading --plain-http-registry "http://x": it is an address: write HOST or HOST:PORT`},
+		"no file of authorities":       {registry.Options{Authorities: []registry.Authority{{File: "nosuch.pem"}}}, "no such file or directory: correct --registry-ca"},
+		"an empty file of authorities": {registry.Options{Authorities: []registry.Authority{{File: empty}}}, "empty.pem holds no certificate in PEM: correct --registry-ca"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := registry.New(test.options); !strings.HasSuffix(fmt.Sprint(err), test.want) {
+				t.Errorf("got %v, want it to end with %q", err, test.want)
 			}
 		})
 	}

@@ -120,8 +120,8 @@ func New(options Options) (*Client, error) {
 	guard, err := newGuard(options.Allow, options.Cluster)
 	problems := []error{err}
 	for _, text := range options.PlainHTTP {
-		host, err := canonicalHost(text)
-		problems = append(problems, wrap(err, "reading the plain HTTP host %q", text))
+		host, err := optionHost("plain-http-registry", text)
+		problems = append(problems, err)
 		c.plain[host] = true
 	}
 	for registry, mirrors := range options.Mirrors {

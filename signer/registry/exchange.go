@@ -200,7 +200,7 @@ func (c *core) redirect(r *request, from *url.URL, location string) (*url.URL, e
 	}
 	if !c.speaks(to) {
 		fault := r.fault(Forbidden, fmt.Errorf("not following the redirect to %s: it is not https", to.Host))
-		fault.Host = to.Host
+		fault.Host, fault.hint = to.Host, withoutTLS(to.Host)
 		return nil, fault
 	}
 	return to, nil
@@ -363,14 +363,22 @@ func (r *request) broken(err error) *Error {
 	if refused, ok := errors.AsType[*refusedAddress](err); ok {
 		fault := r.fault(Forbidden, refused)
 		fault.Host = refused.host
+		if refused.always {
+			fault.hint = "use a registry at another address"
+		}
 		return fault
 	}
 	fault := r.fault(Unreachable, plainly(err))
 	dns, named := errors.AsType[*net.DNSError](err)
 	fault.transient = !named || dns.IsTemporary
-	if certificateProblem(err) {
+	switch host := r.place.host; {
+	case speaksNoTLS(err):
 		fault.transient = false
-		fault.hint = fmt.Sprintf("if %s has a private certificate authority, give its certificate", r.place.host)
+		fault.Err = fmt.Errorf("%s speaks no TLS here", host)
+		fault.hint = withoutTLS(host)
+	case certificateProblem(err):
+		fault.transient = false
+		fault.hint = fmt.Sprintf("if %s has a private certificate authority, give it with --registry-ca", host)
 	}
 	return fault
 }

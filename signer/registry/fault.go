@@ -57,7 +57,7 @@ type Error struct {
 	status int
 }
 
-// Error ends with the next step.
+// Error ends with the next step. Where that is an option, it is called as the flag that all programs have for it.
 func (e *Error) Error() string {
 	var text strings.Builder
 	text.WriteString(e.What)
@@ -84,9 +84,9 @@ func (e *Error) next() string {
 	case NotFound:
 		return "check the name, or push it first"
 	case Unauthorized:
-		return fmt.Sprintf("give credentials for %s in a docker config, a credential provider or a pull secret", e.Host)
+		return fmt.Sprintf("give credentials for %s with --registry-config or --credential-provider-config, or in a pull secret", e.Host)
 	case Forbidden:
-		return fmt.Sprintf("if %s is to be used, allow it in the registry options", e.Host)
+		return fmt.Sprintf("if %s is to be used, give --allow-registry %[1]s", e.Host)
 	case RateLimited:
 		return fmt.Sprintf("retry in %d s, or use a mirror or credentials with a higher limit", seconds(e.RetryAfter))
 	case Timeout:
@@ -103,6 +103,11 @@ func (e *Error) next() string {
 		return fmt.Sprintf("check that %s runs and can be reached from here, then retry", e.Host)
 	}
 	return ""
+}
+
+// withoutTLS is the next step where a host would have to be spoken to without TLS.
+func withoutTLS(host string) string {
+	return fmt.Sprintf("if it is to be used without, give --plain-http-registry %s", host)
 }
 
 func seconds(d time.Duration) int64 {

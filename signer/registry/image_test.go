@@ -171,7 +171,7 @@ func TestALayerThatIsChangedOnTheWayIsAMismatch(t *testing.T) {
 
 func TestAMessageEndsWithTheNextStep(t *testing.T) {
 	for kind, want := range map[registry.Kind]string{
-		registry.NotFound: "push it first", registry.Unauthorized: "give credentials for ghcr.io", registry.Forbidden: "allow it",
+		registry.NotFound: "push it first", registry.Unauthorized: "give credentials for ghcr.io", registry.Forbidden: "give --allow-registry ghcr.io",
 		registry.RateLimited: "retry in 2 s", registry.Timeout: "allow more time", registry.TooLarge: "make it smaller", registry.TooMany: "remove what is no longer needed",
 		registry.Malformed: "is a registry", registry.Mismatch: "do not use it", registry.Unreachable: "check that ghcr.io runs",
 	} {

@@ -20,12 +20,17 @@ func plainly(err error) error {
 	return err
 }
 
+// speaksNoTLS says whether the server answered a TLS handshake with something else, as it does where it speaks HTTP.
+func speaksNoTLS(err error) bool {
+	var record tls.RecordHeaderError
+	return errors.As(err, &record)
+}
+
 // certificateProblem says whether the server's certificate was not accepted, which no
 // other try changes.
 func certificateProblem(err error) bool {
 	var verification *tls.CertificateVerificationError
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
-	var record tls.RecordHeaderError
-	return errors.As(err, &verification) || errors.As(err, &unknown) || errors.As(err, &name) || errors.As(err, &record)
+	return errors.As(err, &verification) || errors.As(err, &unknown) || errors.As(err, &name)
 }

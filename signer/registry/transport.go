@@ -33,8 +33,8 @@ func newTransports(options Options, guard *guard) (*transports, error) {
 	for _, authority := range options.Authorities {
 		host := ""
 		if authority.Host != "" {
-			canonical, err := canonicalHost(authority.Host)
-			problems = append(problems, wrap(err, "reading the host of the certificate authority %s", authority.File))
+			canonical, err := optionHost("registry-ca", authority.Host)
+			problems = append(problems, err)
 			host = withPort(canonical, "443")
 		}
 		files[host] = append(files[host], authority.File)
@@ -62,10 +62,10 @@ func authorities(files []string) (*x509.CertPool, error) {
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("reading certificate authorities: %w", err)
+			return nil, fmt.Errorf("reading certificate authorities: %w: correct --registry-ca", err)
 		}
 		if !pool.AppendCertsFromPEM(content) {
-			return nil, fmt.Errorf("reading certificate authorities: %s holds no certificate in PEM", file)
+			return nil, fmt.Errorf("reading certificate authorities: %s holds no certificate in PEM: correct --registry-ca", file)
 		}
 	}
 	return pool, nil
