@@ -61,7 +61,7 @@ func statementClaim(payload []byte, target Target) (*claim, error) {
 	}
 	c := &claim{statement: parsed}
 	if _, ok := parsed.about(target.Digest); !ok {
-		return c, fmt.Errorf("it is about another image: none of its subjects is %s", target.Digest)
+		return c, fmt.Errorf("%w%s", ErrOtherImage, parsed.whose())
 	}
 	return c, nil
 }

@@ -1,6 +1,7 @@
 package cosign
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -47,6 +48,9 @@ func keyVerifiers(key crypto.PublicKey) []signature.Verifier {
 	return verifiers
 }
 
+// ErrPassword says that a password does not decrypt a private key.
+var ErrPassword = errors.New("the password does not decrypt it")
+
 // Key is a private key that signs.
 type Key struct {
 	signer      crypto.Signer
@@ -65,22 +69,33 @@ func GenerateKeyPair(password []byte) (private, public []byte, err error) {
 }
 
 // LoadPrivateKey reads a private key: one that cosign or [GenerateKeyPair] has encrypted, or one in
-// PKCS #8 ("PRIVATE KEY"), for which the password is not used. Keys are ECDSA, RSA or Ed25519.
+// PKCS #8 ("PRIVATE KEY"), for which the password is not used. Keys are ECDSA, RSA or Ed25519. A wrong
+// password is [ErrPassword]. The next step is for the caller to name, who knows where the key came from.
 func LoadPrivateKey(text, password []byte) (*Key, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return nil, errors.New("reading the private key: it is no PEM: give a key made with generate-key-pair")
+		if len(bytes.TrimSpace(text)) == 0 {
+			return nil, errors.New("reading the private key: it is empty")
+		}
+		return nil, errors.New("reading the private key: it is no PEM")
 	}
 	der := block.Bytes
 	switch block.Type {
 	case upstream.CosignPrivateKeyPemType, upstream.SigstorePrivateKeyPemType:
 		var err error
 		if der, err = encrypted.Decrypt(block.Bytes, password); err != nil {
-			return nil, fmt.Errorf("decrypting the private key: %w: check the password", err)
+			if bytes.Contains(block.Bytes, []byte(`"ciphertext"`)) {
+				return nil, fmt.Errorf("reading the private key: %w", ErrPassword)
+			}
+			return nil, fmt.Errorf("reading the private key: %w", err)
 		}
 	case "PRIVATE KEY":
+	case "PUBLIC KEY", "RSA PUBLIC KEY":
+		return nil, errors.New("reading the private key: it is a public key")
+	case "CERTIFICATE":
+		return nil, errors.New("reading the private key: it is a certificate")
 	default:
-		return nil, fmt.Errorf("reading the private key: it is a PEM block %q: give an encrypted key of cosign, or one in PKCS #8", abbreviate(block.Type))
+		return nil, fmt.Errorf("reading the private key: it is a PEM block %q, and neither an encrypted key of cosign nor one in PKCS #8", abbreviate(block.Type))
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {

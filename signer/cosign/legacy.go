@@ -55,7 +55,7 @@ func readSignature(one candidate, target Target, hash []byte) (*claim, error) {
 		return nil, fmt.Errorf("its payload has the type %q instead of %q", abbreviate(payload.Critical.Type), simpleSigningType)
 	}
 	if payload.Critical.Image.Digest != target.Digest {
-		return nil, fmt.Errorf("it is about another image, %s", abbreviate(payload.Critical.Image.Digest))
+		return nil, fmt.Errorf("%w, %s", ErrOtherImage, abbreviate(payload.Critical.Image.Digest))
 	}
 	c := &claim{format: signer.FormatLegacy, signature: true, annotations: textAnnotations(payload.Optional)}
 	l.prove(c)
@@ -71,6 +71,11 @@ func readEnvelope(one candidate, target Target, hash []byte) (*claim, error) {
 	fields, err := parseObject(one.content)
 	if err != nil {
 		return nil, fmt.Errorf("it is no DSSE envelope: %w", err)
+	}
+	for _, name := range []string{"payload", "payloadType"} {
+		if len(fields[name]) == 0 {
+			return nil, fmt.Errorf("it is no DSSE envelope: it has no %s", name)
+		}
 	}
 	var inner, innerType string
 	if err := errors.Join(json.Unmarshal(fields["payload"], &inner), json.Unmarshal(fields["payloadType"], &innerType)); err != nil {

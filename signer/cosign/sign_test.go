@@ -320,9 +320,9 @@ func TestPrivateKeysAreRefused(t *testing.T) {
 		password string
 		want     string
 	}{
-		"with the wrong password": {private, "wrong", "check the password"},
-		"without a password":      {private, "", "check the password"},
-		"that are public":         {public, "right", `a PEM block "PUBLIC KEY"`},
+		"with the wrong password": {private, "wrong", "the password does not decrypt it"},
+		"without a password":      {private, "", "the password does not decrypt it"},
+		"that are public":         {public, "right", "it is a public key"},
 		"that are no PEM":         {[]byte("hello"), "right", "it is no PEM"},
 		"that are cut":            {bytes.Replace(private, []byte("ENCRYPTED SIGSTORE "), nil, 2), "", "reading the private key"},
 	} {

@@ -112,6 +112,23 @@ func (s statement) about(digest string) (subject, bool) {
 	return subject{}, false
 }
 
+// ErrOtherImage says that a signature or a statement is about another image than the one at hand.
+var ErrOtherImage = errors.New("it is about another image")
+
+// whose names what the statement is about: ", sha256:…", with the number of further subjects.
+func (s statement) whose() string {
+	for i, one := range s.subjects {
+		if value := one.Digest["sha256"]; value != "" {
+			text := ", " + abbreviate("sha256:"+value)
+			if more := len(s.subjects) - 1; i == 0 && more > 0 {
+				text += fmt.Sprintf(" and %d more", more)
+			}
+			return text
+		}
+	}
+	return ": none of its subjects has a sha256"
+}
+
 // textAnnotations are those whose values are text, sorted by key.
 func textAnnotations(all map[string]any) []signer.Annotation {
 	annotations := []signer.Annotation{}
