@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,8 +24,8 @@ type imageArgument struct {
 }
 
 const (
-	// nextImage is the next step for what --image cannot take.
-	nextImage = "--image takes a reference, as ghcr.io/acme/app:1, oci:DIR for an OCI image layout, tar:FILE for an archive of one or of docker save, and REF=oci:DIR to judge it by another name"
+	// nextImage is the next step for what names no image.
+	nextImage = "name an image by a reference, as ghcr.io/acme/app:1, oci:DIR for an OCI image layout, tar:FILE for an archive of one or of docker save, and REF=oci:DIR to take it by another name"
 	// nameOfLayout and containerName are annotations with the name of an image in a layout
 	// (image specification, "Pre-Defined Annotation Keys", and that of Docker and containerd).
 	nameOfLayout  = "org.opencontainers.image.ref.name"
@@ -43,15 +44,15 @@ func parseImageArgument(ctx context.Context, text string) (*imageArgument, error
 	kind, path, _ := strings.Cut(place, ":")
 	switch {
 	case transport.MatchString(place):
-		return nil, usagef("reading --image %s: there is no scheme %s here: %s", text, transport.FindString(place), nextImage)
+		return nil, usagef("reading the image %s: there is no scheme %s here: %s", text, transport.FindString(place), nextImage)
 	case kind == "oci" || kind == "tar":
 		return openImage(ctx, text, name, kind, path)
 	case name != "":
-		return nil, usagef("reading --image %s: %q is neither oci:DIR nor tar:FILE: %s", text, place, nextImage)
+		return nil, usagef("reading the image %s: %q is neither oci:DIR nor tar:FILE: %s", text, place, nextImage)
 	}
 	parsed, err := workload.ParseImage(text)
 	if err != nil {
-		return nil, usagef("reading --image: %w; %s", err, nextImage)
+		return nil, usagef("reading the image: %w; %s", err, nextImage)
 	}
 	return &imageArgument{image: source.Image{Argument: text, Ref: parsed.Ref}, parsed: parsed}, nil
 }
@@ -62,25 +63,36 @@ func openImage(ctx context.Context, text, name, kind, path string) (*imageArgume
 	info, err := os.Stat(path)
 	switch {
 	case path == "":
-		return nil, usagef("reading --image %s: it names no path: %s", text, nextImage)
+		return nil, usagef("reading the image %s: it names no path: %s", text, nextImage)
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, usagef("reading --image %s: there is no %s: check the path", text, path)
+		return nil, usagef("reading the image %s: there is no %s: check the path", text, path)
 	case err != nil:
-		return nil, usagef("reading --image %s: %w: make it readable", text, err)
+		return nil, usagef("reading the image %s: %w: make it readable", text, err)
 	case kind == "oci" && !info.IsDir():
-		return nil, usagef("reading --image %s: %s is a file: write tar:%s", text, path, path)
+		return nil, usagef("reading the image %s: %s is a file: write tar:%s", text, path, path)
 	case kind == "tar" && info.IsDir():
-		return nil, usagef("reading --image %s: %s is a directory: write oci:%s", text, path, path)
+		return nil, usagef("reading the image %s: %s is a directory: write oci:%s", text, path, path)
 	}
 	layout, err := registry.NewLayout(path)
+	if fault, ok := errors.AsType[*registry.Error](err); ok && fault.Kind == registry.Malformed {
+		return nil, usagef("reading the image %s: %s: %w", text, path, noImage(kind, fault.Err))
+	}
 	if err != nil {
-		return nil, usagef("reading --image %s: %w", text, err)
+		return nil, usagef("reading the image %s: %w", text, err)
 	}
 	argument, err := describeImage(ctx, layout, text, name, path, wanted)
 	if err != nil {
 		return nil, errors.Join(err, layout.Close())
 	}
 	return argument, nil
+}
+
+// noImage says that what a path names was not written as an image is, and what writes one.
+func noImage(kind string, err error) error {
+	if kind == "tar" {
+		return fmt.Errorf("it is no image archive: %w: write it with docker save, or as an archive of an OCI image layout", err)
+	}
+	return fmt.Errorf("it is no OCI image layout: %w: write it with docker buildx build --output type=oci,tar=false, or skopeo copy to oci:", err)
 }
 
 // splitLayout cuts the tag or digest off a path: "dist:1", "dist@sha256:…". What is there under
@@ -109,7 +121,7 @@ func describeImage(ctx context.Context, layout *registry.Layout, text, name, pat
 		found, err = layout.Resolve(ctx, registry.Repository{}, wanted)
 	}
 	if err != nil {
-		return nil, usagef("reading --image %s: %w", text, err)
+		return nil, usagef("reading the image %s: %w", text, err)
 	}
 	candidates := []string{name}
 	if name == "" {
@@ -119,16 +131,16 @@ func describeImage(ctx context.Context, layout *registry.Layout, text, name, pat
 		parsed, err := workload.ParseImage(candidate)
 		if err != nil {
 			if name != "" {
-				return nil, usagef("reading --image %s: %w; %s", text, err, nextImage)
+				return nil, usagef("reading the image %s: %w; %s", text, err, nextImage)
 			}
 			continue
 		}
 		if name != "" && parsed.Digest != "" && parsed.Digest != found.Digest {
-			return nil, usagef("reading --image %s: %s is %s: name it without digest, or the right one", text, path, found.Digest)
+			return nil, usagef("reading the image %s: %s is %s: name it without digest, or the right one", text, path, found.Digest)
 		}
 		return judgedAs(parsed, found.Digest, text, layout)
 	}
-	return nil, usagef("reading --image %s: it has no name: give it one, as REF=%s", text, text)
+	return nil, usagef("reading the image %s: it has no name: give it one, as REF=%s", text, text)
 }
 
 // judgedAs is an image of a layout under a name, by its digest.
@@ -139,7 +151,7 @@ func judgedAs(named workload.Image, digest, text string, layout *registry.Layout
 	}
 	parsed, err := workload.ParseImage(ref + "@" + digest)
 	if err != nil {
-		return nil, usagef("reading --image %s: %w", text, err)
+		return nil, usagef("reading the image %s: %w", text, err)
 	}
 	return &imageArgument{image: source.Image{Argument: text, Ref: parsed.Ref}, parsed: parsed, layout: layout}, nil
 }

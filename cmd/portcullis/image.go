@@ -59,6 +59,9 @@ type namedImage struct {
 
 const nextReference = "name an image as ghcr.io/acme/app:1 or ghcr.io/acme/app@sha256:…, or one on disk as oci:DIR, tar:FILE or ghcr.io/acme/app:1=oci:DIR"
 
+// nextPushed is for what writes to registries only.
+const nextPushed = "name an image in a registry as ghcr.io/acme/app:1 or ghcr.io/acme/app@sha256:…"
+
 // open finds the digest that an argument stands for: a reference, or an image on disk as the gate takes it.
 func (f *placeFlags) open(ctx context.Context, argument string) (*namedImage, error) {
 	named, err := parseImageArgument(ctx, argument)
@@ -106,3 +109,24 @@ func (p *program) eachImage(ctx context.Context, arguments []string, do func(con
 
 // images wants at least one argument.
 func images() cobra.PositionalArgs { return arguments(cobra.MinimumNArgs(1), nextReference) }
+
+// pushedImages wants at least one argument, which no layout can be.
+func pushedImages() cobra.PositionalArgs { return arguments(cobra.MinimumNArgs(1), nextPushed) }
+
+// The exit codes of the commands that write, list and verify; those of the gate say more than they do.
+const (
+	writingExits = `Exit codes, where several apply the first one listed:
+  64  usage      wrong flags, arguments or files
+  4   fault      a registry or an image cannot be read or written
+  0   admitted   everything was done`
+	listingExits = `Exit codes, where several apply the first one listed:
+  64  usage      wrong flags, arguments or files
+  4   fault      a registry or an image cannot be read
+  0   admitted   everything was listed, whatever it is worth`
+	verifyingExits = `Exit codes, where several apply the first one listed:
+  64  usage      wrong flags, arguments or files
+  1   denied     an image is not signed or attested as demanded
+  4   fault      a registry or an image cannot be read
+  3   undecided  what was found cannot be verified
+  0   admitted   all images are verified`
+)

@@ -81,7 +81,7 @@ func TestImageVerifyKeyless(t *testing.T) {
 	}{
 		"the right identity":       {identity.Subject, []string{"--trusted-root", root}, gate.ExitAdmitted, "signed by identity: " + identity.Subject},
 		"another identity":         {strings.Replace(identity.Subject, "-evil", "", 1), []string{"--trusted-root", root}, gate.ExitDenied, "signed by " + identity.Subject + " (issuer https://token.actions.githubusercontent.com), which no authority for " + server.Host() + "/acme/app accepts"},
-		"no trusted root":          {identity.Subject, nil, gate.ExitUndecided, "give --trusted-root"},
+		"no trusted root":          {identity.Subject, nil, gate.ExitUsage, "without a trusted root: give --trusted-root"},
 		"a root that is not there": {identity.Subject, []string{"--trusted-root", root + ".none"}, gate.ExitUsage, "correct --trusted-root"},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
@@ -47,7 +51,35 @@ func (f *keyFlags) load(p *program) (*cosign.Key, error) {
 			return nil, err
 		}
 	}
-	return cosign.LoadPrivateKey(text, password)
+	key, err := cosign.LoadPrivateKey(text, password)
+	if err != nil {
+		return nil, usagef("--key %s: %w: %s", f.file, err, f.nextKey(text, err))
+	}
+	return key, nil
+}
+
+// nextKey is the next step for a private key that cannot be used.
+func (f *keyFlags) nextKey(text []byte, err error) string {
+	_, given := os.LookupEnv(f.passwordVariable)
+	switch block, _ := pem.Decode(text); {
+	case errors.Is(err, cosign.ErrPassword) && given:
+		return "correct " + f.passwordVariable
+	case errors.Is(err, cosign.ErrPassword):
+		return "type it again"
+	case block != nil && block.Type == "PUBLIC KEY":
+		return "give the private one" + counterpart(f.file, ".pub", ".key")
+	default:
+		return "give one that portcullis image generate-key-pair or cosign has made, or one in PKCS #8"
+	}
+}
+
+// counterpart is ", " and the other file of a key pair, by the names that generate-key-pair gives them;
+// "" for a file with another name.
+func counterpart(name, ending, other string) string {
+	if prefix, ok := strings.CutSuffix(name, ending); ok {
+		return ", " + prefix + other
+	}
+	return ""
 }
 
 // password is the variable's value, which may be empty, or what somebody types, twice where it is new.
@@ -118,10 +150,10 @@ Signing again with the same key and annotations replaces the signature.
 The format bundle is that of cosign v3: a Sigstore bundle as a referrer of the image. The
 format legacy is that of cosign v1 and v2: a tag sha256-….sig. Verification finds both.
 
-` + exitHelp(),
+` + writingExits,
 		Example: `  portcullis image sign ghcr.io/acme/app:1 --key cosign.key
   portcullis image sign ghcr.io/acme/app:1 --key cosign.key --annotation env=prod --all-platforms`,
-		Args: images(),
+		Args: pushedImages(),
 		RunE: func(command *cobra.Command, args []string) error { return p.imageSign(command.Context(), &f, args) },
 	}
 	f.place.register(command.Flags())
@@ -216,7 +248,9 @@ func predicateTypes() map[string]string {
 		"slsaprovenance":   "https://slsa.dev/provenance/v0.2",
 		"slsaprovenance02": "https://slsa.dev/provenance/v0.2",
 		"slsaprovenance1":  "https://slsa.dev/provenance/v1",
+		"link":             "https://in-toto.io/Link/v1",
 		"spdx":             "https://spdx.dev/Document",
+		"spdxjson":         "https://spdx.dev/Document",
 		"cyclonedx":        "https://cyclonedx.org/bom",
 		"vuln":             "https://cosign.sigstore.dev/attestation/vuln/v1",
 		"openvex":          "https://openvex.dev/ns",
@@ -230,7 +264,7 @@ func predicateType(text string) (string, error) {
 		return full, nil
 	}
 	if !strings.Contains(text, ":") {
-		return "", usagef("--type %s: use a URI, or slsaprovenance, slsaprovenance1, spdx, cyclonedx, vuln, openvex or custom", text)
+		return "", usagef("--type %s: use a URI, or one of %s", text, strings.Join(slices.Sorted(maps.Keys(predicateTypes())), ", "))
 	}
 	return text, nil
 }
@@ -253,16 +287,16 @@ It replaces what the same key has attested of the same type before, unless --kee
 
 With --output the signed statement is written to a file (- for standard output) instead.
 
-` + exitHelp(),
+` + writingExits,
 		Example: `  portcullis image attest ghcr.io/acme/app:1 --key cosign.key --type cyclonedx --predicate bom.json
   portcullis image attest ghcr.io/acme/app:1 --key cosign.key --type https://slsa.dev/provenance/v1 --predicate provenance.json`,
-		Args: images(),
+		Args: pushedImages(),
 		RunE: func(command *cobra.Command, args []string) error { return p.imageAttest(command.Context(), &f, args) },
 	}
 	f.place.register(command.Flags())
 	f.key.register(command)
 	registerFormat(command, &f.format)
-	command.Flags().StringVar(&f.kind, "type", "", "predicate type: a `URI`, or slsaprovenance, slsaprovenance1, spdx, cyclonedx, vuln, openvex or custom")
+	command.Flags().StringVar(&f.kind, "type", "", "predicate type: a `URI`, or as cosign names it: slsaprovenance, slsaprovenance02, slsaprovenance1, link, spdx, spdxjson, cyclonedx, vuln, openvex or custom")
 	command.Flags().StringVar(&f.predicate, "predicate", "", "JSON `file` with the predicate")
 	command.Flags().BoolVar(&f.keep, "keep", false, "keep what was attested of this type before")
 	command.Flags().StringVarP(&f.output, "output", "o", "", "write the signed statement to this `file` instead of attaching it")
@@ -347,9 +381,9 @@ func (p *program) imageAttachCommand() *cobra.Command {
 file: a Sigstore bundle, or a bare DSSE envelope. It must be about the image; who has signed it
 is for whoever verifies the image to judge.
 
-` + exitHelp(),
+` + writingExits,
 		Example: `  portcullis image attach ghcr.io/acme/app:1 --statement scan.json`,
-		Args:    arguments(cobra.ExactArgs(1), nextReference),
+		Args:    arguments(cobra.ExactArgs(1), nextPushed),
 		RunE: func(command *cobra.Command, args []string) error {
 			return p.imageAttach(command.Context(), &place, statement, args[0])
 		},
@@ -367,13 +401,36 @@ func (p *program) imageAttach(ctx context.Context, place *placeFlags, statement,
 	if err != nil {
 		return err
 	}
+	content = bytes.TrimSpace(content)
+	if err := signedStatement(content); err != nil {
+		return usagef("reading the statement %s: %w", statement, err)
+	}
 	return p.write(ctx, place, argument, false, func(destination cosign.Destination, target cosign.Target) error {
-		attached, err := cosign.Attach(ctx, destination, target, bytes.TrimSpace(content))
+		attached, err := cosign.Attach(ctx, destination, target, content)
+		if errors.Is(err, cosign.ErrOtherImage) {
+			return usagef("%w: attach it to that one", err)
+		}
 		if err == nil {
 			p.wrote("attached to", target, attached)
 		}
 		return err
 	})
+}
+
+// signedStatement refuses what nobody can have signed: a summary of the gate, say, or a bare predicate.
+func signedStatement(content []byte) error {
+	if len(content) == 0 {
+		return errors.New("the statement is empty: give one that portcullis image attest --output or cosign has written")
+	}
+	var head struct {
+		MediaType string          `json:"mediaType"`
+		Payload   json.RawMessage `json:"payload"`
+	}
+	// Several documents in one file, as a summary has them, are no statement either.
+	if err := json.Unmarshal(content, &head); err != nil || (head.MediaType == "" && len(head.Payload) == 0) {
+		return errors.New("the statement is not signed: sign it with portcullis image attest --output, which writes a Sigstore bundle, and attach that")
+	}
+	return nil
 }
 
 func (p *program) imageKeyPairCommand() *cobra.Command {

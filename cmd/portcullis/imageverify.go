@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -75,6 +77,15 @@ func (f *trustFlags) loadFile() (*signer.Configuration, error) {
 	if err != nil {
 		return nil, usagef("reading the trust configuration %s: %w", f.trust, err)
 	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(asJSON, &fields) == nil { // whatever else it is, ParseTrust says
+		switch {
+		case len(fields) == 0:
+			return nil, usagef("the trust configuration %s is empty: write authorities and requirements into it, or give --key", f.trust)
+		case fields["apiVersion"] != nil || fields["profiles"] != nil || fields["trust"] != nil:
+			return nil, usagef("%s is the file of a bundle: give its directory with --bundle %s", f.trust, filepath.Dir(f.trust))
+		}
+	}
 	parsed, err := signer.ParseTrust(asJSON)
 	if err != nil {
 		return nil, usagef("%w: mend %s", err, f.trust)
@@ -90,6 +101,9 @@ func (f *trustFlags) loadFile() (*signer.Configuration, error) {
 func (f *trustFlags) loadSingle() (*signer.Configuration, error) {
 	if (f.identity == "") != (f.issuer == "") {
 		return nil, usagef("--certificate-identity and --certificate-oidc-issuer belong together: give both or neither")
+	}
+	if f.identity != "" && f.root == "" {
+		return nil, usagef("keyless signatures cannot be verified without a trusted root: %s", nextRoot)
 	}
 	authority := signer.Authority{Name: "key", Images: []string{"**"}}
 	for _, kind := range f.kinds {
@@ -108,6 +122,9 @@ func (f *trustFlags) loadSingle() (*signer.Configuration, error) {
 			if err != nil {
 				return nil, err
 			}
+			if block, _ := pem.Decode(content); block != nil && strings.Contains(block.Type, "PRIVATE KEY") {
+				return nil, usagef("--key %s: it is a private key: give the public one%s", name, counterpart(name, ".key", ".pub"))
+			}
 			byKey.Keys = append(byKey.Keys, signer.Key{PEM: string(content), Name: name})
 		}
 		trust.Authorities, requirement.AnyOf = append(trust.Authorities, byKey), append(requirement.AnyOf, byKey.Name)
@@ -123,6 +140,26 @@ func (f *trustFlags) loadSingle() (*signer.Configuration, error) {
 		return nil, usageError{err}
 	}
 	return configuration, nil
+}
+
+// nextRoot is the next step where there is no trusted root.
+const nextRoot = "give --trusted-root FILE, the trusted_root.json of Sigstore"
+
+// checkRoot refuses to judge an image without the trusted root that an authority for it needs: what such
+// an authority has signed would be passed over, or nothing at all be found and called unsigned.
+func (f *trustFlags) checkRoot(trust *signer.Configuration, target cosign.Target) error {
+	if f.root != "" {
+		return nil
+	}
+	for _, authority := range trust.For(target.Repository.Registry, target.Repository.Path) {
+		switch {
+		case authority.Keyless():
+			return usagef("authority %s is keyless, and keyless signatures of %s cannot be verified without a trusted root: %s", authority.Name, target.Repository, nextRoot)
+		case authority.NeedsTrustedRoot():
+			return usagef("authority %s demands entries of a transparency log, and those of %s cannot be verified without a trusted root: %s", authority.Name, target.Repository, nextRoot)
+		}
+	}
+	return nil
 }
 
 func (f *trustFlags) verifier() (*cosign.Verifier, error) {
@@ -156,7 +193,7 @@ count and why. An image that no requirement is about is denied.
 Nothing is asked of any network but the registry's: keyless signatures and log entries are
 verified against --trusted-root.
 
-` + exitHelp(),
+` + verifyingExits,
 		Example: `  portcullis image verify ghcr.io/acme/app:1 --key cosign.pub
   portcullis image verify ghcr.io/acme/app:1 --bundle policies/ --trusted-root trusted_root.json
   portcullis image verify ghcr.io/acme/app:1 --trusted-root trusted_root.json \
@@ -224,6 +261,9 @@ func (p *program) imageVerify(ctx context.Context, f *imageVerifyFlags, argument
 			return gate.ExitFault, err
 		}
 		defer image.close()
+		if err := f.trust.checkRoot(trust, image.target); err != nil {
+			return gate.ExitUsage, err
+		}
 		evidence, err := verifier.Verify(ctx, image.source, image.target, trust)
 		var undecided *cosign.UndecidedError
 		if errors.As(err, &undecided) {
@@ -370,7 +410,7 @@ they present themselves. Nothing of it is verified: use verify to learn what cou
 
 With --format json the statements are there, too.
 
-` + exitHelp(),
+` + listingExits,
 		Example: `  portcullis image evidence ghcr.io/acme/app:1
   portcullis image evidence ghcr.io/acme/app:1 --format json | jq '.[].attached[].statement.predicate'`,
 		Args: images(),
