@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -112,6 +114,20 @@ func (f *flags) locations() (vulnerabilities, java database.Location, err error)
 	return vulnerabilities, java, err
 }
 
+// emptyFolder says that --database is a folder without the database.
+func (f *flags) emptyFolder() bool {
+	at, err := location("--database", f.database)
+	if err != nil || at.Folder == "" {
+		return false
+	}
+	for _, name := range []string{"trivy.db", "metadata.json"} {
+		if _, err := os.Stat(filepath.Join(at.Folder, name)); errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
+}
+
 // location reads a folder or a repository.
 func location(flag, text string) (database.Location, error) {
 	if info, err := os.Stat(text); err == nil && info.IsDir() {
@@ -135,7 +151,7 @@ func (f *flags) loadKey() (*cosign.Key, error) {
 	}
 	content, err := os.ReadFile(f.key)
 	if err != nil {
-		return nil, fmt.Errorf("reading the private key: %w: correct --key", err)
+		return nil, usagef("reading the private key: %w: correct --key", err)
 	}
 	password, err := f.password()
 	if err != nil {
@@ -143,7 +159,7 @@ func (f *flags) loadKey() (*cosign.Key, error) {
 	}
 	key, err := cosign.LoadPrivateKey(content, password)
 	if err != nil {
-		return nil, fmt.Errorf("%w: correct --key", err)
+		return nil, usagef("%w: correct --key", err)
 	}
 	return key, nil
 }
@@ -152,7 +168,7 @@ func (f *flags) password() ([]byte, error) {
 	if f.passwordFile != "" {
 		content, err := os.ReadFile(f.passwordFile)
 		if err != nil {
-			return nil, fmt.Errorf("reading the password of the private key: %w: correct --key-password-file", err)
+			return nil, usagef("reading the password of the private key: %w: correct --key-password-file", err)
 		}
 		return []byte(strings.TrimRight(string(content), "\r\n")), nil
 	}

@@ -24,6 +24,16 @@ func call(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
+func TestAnInterruptedRunSaysSo(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	var out, errs bytes.Buffer
+	code := run(ctx, []string{"scan", "--work-dir", t.TempDir(), "ghcr.io/acme/shop:1"}, strings.NewReader(""), &out, &errs)
+	if want := "portcullis-scanner: interrupted: what was attached until then stays\n"; code != exitInternal || errs.String() != want {
+		t.Errorf("got exit %d and %q, want %d and %q", code, errs.String(), exitInternal, want)
+	}
+}
+
 func TestWrongUsage(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
@@ -44,6 +54,13 @@ func TestWrongUsage(t *testing.T) {
 		"a folder that is not there":       {[]string{"scan", "--work-dir", t.TempDir(), "--database=./no-such-folder", "alpine"}, "there is no such folder"},
 		"no database":                      {[]string{"scan", "--work-dir", t.TempDir(), "--database=", "alpine"}, "--database is empty"},
 		"a key for a database in a folder": {[]string{"scan", "--work-dir", t.TempDir(), "--database=.", "--java-database=", "--database-key=run.go", "alpine"}, "leave one out"},
+		"a registry's address as host":     {[]string{"scan", "--allow-registry=http://x", "alpine"}, "write HOST or HOST:PORT"},
+		"credentials that are not there":   {[]string{"scan", "--registry-config=nosuch", "alpine"}, "correct --registry-config"},
+		"authorities that are not there":   {[]string{"scan", "--registry-ca=nosuch", "alpine"}, "correct --registry-ca"},
+		"a key that is not there":          {[]string{"scan", "--attach", "--key=nosuch", "alpine"}, "correct --key"},
+		"a key that is none":               {[]string{"scan", "--attach", "--key=run.go", "alpine"}, "correct --key"},
+		"a password that is not there":     {[]string{"scan", "--attach", "--key=run.go", "--key-password-file=nosuch", "alpine"}, "correct --key-password-file"},
+		"a folder without database":        {[]string{"scan", "--work-dir", t.TempDir(), "--database=.", "--java-database=", "alpine"}, "name a folder with trivy.db and metadata.json with --database"},
 		"serving without a key":            {[]string{"serve", "--kubeconfig=x"}, "give --key"},
 		"serving outside a cluster":        {[]string{"serve", "--key=x"}, "give --kubeconfig"},
 		"keeping scans elsewhere":          {[]string{"serve", "--key=x", "--keep-in=disk"}, "use registry or object"},

@@ -46,6 +46,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return p.code
 	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(stderr, "portcullis-scanner: interrupted: what was attached until then stays")
+		return exitInternal
+	}
 	fmt.Fprintf(stderr, "portcullis-scanner: %v\n", err)
 	if usage := (usageError{}); errors.As(err, &usage) {
 		fmt.Fprintf(stderr, "See %s --help.\n", called.CommandPath())

@@ -197,14 +197,14 @@ func (w *works) resolve(ctx context.Context, name string) ([]image, error) {
 func resolveLayout(name, path string) ([]image, error) {
 	layout, err := registry.NewLayout(path)
 	if err != nil {
-		return nil, err
+		return nil, usageError{err}
 	}
 	listed, err := layout.Images()
 	if err != nil {
-		return nil, err
+		return nil, usageError{err}
 	}
 	if len(listed) == 0 {
-		return nil, fmt.Errorf("%s has no image in it", name)
+		return nil, usagef("%s has no image in it: name the layout or archive that was built", name)
 	}
 	var images []image
 	for _, d := range listed {

@@ -190,6 +190,13 @@ func TestLayoutsAreScannedWithoutNetwork(t *testing.T) {
 	}
 }
 
+func TestALayoutThatIsNoneIsAMistakeOfTheCaller(t *testing.T) {
+	s := newShop(t)
+	if code, _, stderr := call(t, s.flags("oci:"+t.TempDir())...); code != exitUsage || !strings.Contains(stderr, "neither an OCI image layout") {
+		t.Errorf("got exit %d and %q, want %d and that it is none", code, stderr, exitUsage)
+	}
+}
+
 func TestOfAnIndexCountsWhatAnyOfItsImagesHas(t *testing.T) {
 	s := newShop(t)
 	index := mutate.AppendManifests(empty.Index,

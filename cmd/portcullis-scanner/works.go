@@ -46,7 +46,7 @@ func (f *flags) open(ctx context.Context, log *slog.Logger) (*works, error) {
 	}
 	client, err := f.registries.Client()
 	if err != nil {
-		return nil, err
+		return nil, usageError{err}
 	}
 	directory, err := f.directory()
 	if err != nil {
@@ -112,7 +112,7 @@ func (f *flags) openDatabase(directory string, client *registry.Client, log *slo
 func (f *flags) databaseVerifier(client *registry.Client, locations ...database.Location) (func(context.Context, registry.Repository, string) error, error) {
 	pem, err := os.ReadFile(f.databaseKey)
 	if err != nil {
-		return nil, fmt.Errorf("reading the key of the databases: %w: correct --database-key", err)
+		return nil, usagef("reading the key of the databases: %w: correct --database-key", err)
 	}
 	publisher := signer.Authority{Name: "publisher", Keys: []signer.Key{{PEM: string(pem)}}}
 	for _, location := range locations {
@@ -128,7 +128,7 @@ func (f *flags) databaseVerifier(client *registry.Client, locations ...database.
 		Requirements: []signer.Requirement{{Name: "databases", Images: publisher.Images, AnyOf: []string{publisher.Name}}},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading the key of the databases: %w: correct --database-key", err)
+		return nil, usagef("reading the key of the databases: %w: correct --database-key", err)
 	}
 	verifier := cosign.NewVerifier(cosign.Options{})
 	return func(ctx context.Context, repository registry.Repository, digest string) error {
@@ -153,6 +153,9 @@ func (w *works) update(ctx context.Context) error {
 		return err
 	}
 	lease, none := w.keeper.Acquire()
+	if none != nil && w.flags.emptyFolder() {
+		return usagef("%w: name a folder with trivy.db and metadata.json with --database", err)
+	}
 	if none != nil {
 		return err
 	}
