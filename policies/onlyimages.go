@@ -6,7 +6,8 @@ import "slices"
 var aboutObject = []string{"workload", "object", "oldObject", "namespace", "cluster", "subject", "event"}
 
 // OnlyImages is e with nothing but the policies that judge images as such: their deny and
-// warn rules read evidence about images and nothing of the object or its surroundings. It
+// warn rules read evidence about images and nothing of the object or its surroundings, and
+// those that do nothing but patch by such evidence, as by pinning the digest. It
 // serves judging an image that no manifest names yet. Profiles and enforcement stay.
 func (e *Engine) OnlyImages() *Engine {
 	only := &Engine{
@@ -14,7 +15,7 @@ func (e *Engine) OnlyImages() *Engine {
 		profiles: map[string]*profile{}, plans: map[planKey]*plan{}, memo: newMemo(),
 	}
 	for name, p := range e.profiles {
-		instances := slices.DeleteFunc(slices.Clone(p.instances), func(i *instance) bool { return !i.judgesImages() })
+		instances := slices.DeleteFunc(slices.Clone(p.instances), func(i *instance) bool { return !i.judgesImages() && !i.onlyPatchesImages() })
 		only.profiles[name] = &profile{name: name, instances: instances}
 	}
 	only.index = newIndex(only.profiles)
@@ -58,4 +59,9 @@ func (i *instance) judgesImages() bool {
 		}
 	}
 	return true
+}
+
+// onlyPatchesImages says that a policy patches by what is known of images, and judges nothing.
+func (i *instance) onlyPatchesImages() bool {
+	return i.readsEvidence(PhaseMutate) && !slices.ContainsFunc(PhaseValidate.effects(), i.policy.has)
 }

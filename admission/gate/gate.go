@@ -258,7 +258,7 @@ func (j *judging) review(ctx context.Context, i int, request admission.Request, 
 	if document.Image != nil {
 		judged := *document.Image
 		judged.Digest = images.resolved(judged.Ref)
-		result.Image = &judged
+		result.Image, result.Patch = &judged, nil // nobody has a manifest to patch
 	}
 	return result, mutated.Patched
 }

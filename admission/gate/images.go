@@ -3,10 +3,12 @@ package gate
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/admission/workload"
 	"github.com/portcullis-dev/portcullis/policies"
 )
 
@@ -124,7 +126,7 @@ func (f *imageFacts) of(ctx context.Context, needs policies.ImageNeeds) map[stri
 	missing := needs
 	missing.Images = nil
 	for _, image := range needs.Images {
-		if known, ok := f.known[imageKey{image.Ref, needs.Sections}]; ok {
+		if known, ok := f.recall(image, needs.Sections); ok {
 			images[image.Ref] = known
 		} else {
 			missing.Images = append(missing.Images, image)
@@ -136,6 +138,17 @@ func (f *imageFacts) of(ctx context.Context, needs policies.ImageNeeds) map[stri
 		}
 	}
 	return images
+}
+
+// recall is what is known of an image by its reference, or by the one without the digest if
+// that is what it stands for: pinning a tag makes nobody look at the image again.
+func (f *imageFacts) recall(image workload.Image, sections policies.ImageSections) (policies.ImageFacts, bool) {
+	if known, ok := f.known[imageKey{image.Ref, sections}]; ok {
+		return known, true
+	}
+	tagged, pinned := strings.CutSuffix(image.Ref, "@"+image.Digest)
+	known, ok := f.known[imageKey{tagged, sections}]
+	return known, ok && pinned && known.Unknown.Resolved == "" && known.Resolved == image.Digest
 }
 
 // resolved is the digest that a reference stands for, "" where nobody found out.

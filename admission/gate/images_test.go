@@ -11,6 +11,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission/gate/source"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/library"
 	"github.com/portcullis-dev/portcullis/signer"
 )
 
@@ -185,5 +186,49 @@ func TestRefusalsAreNeverByMemoryAlone(t *testing.T) {
 	fresh = &askedImages{}
 	if _, code := run(t, &Gate{Engine: imageEngine(t), Images: &askedImages{}, Fresh: fresh}, imagesOf(t, "ghcr.io/acme/app:1")); code != ExitAdmitted || len(fresh.asked) != 0 {
 		t.Errorf("got %s after asking again about %v, want nothing asked about what is admitted", code, fresh.asked)
+	}
+}
+
+// pinnedImages has the library's rule about tags in one profile with the pinning of digests and in one without.
+func pinnedImages(t *testing.T) *policies.Engine {
+	t.Helper()
+	bundle, err := policies.Load(fstest.MapFS{"bundle.yaml": {Data: []byte(`apiVersion: policy.portcullis.dev/v1alpha1
+kind: Bundle
+name: test
+serial: 1
+include: library
+defaultProfile: pinning
+profiles:
+- name: pinning
+  policies:
+  - policy: patch/image-digest-pin
+  - policy: images/pinned-pods
+- name: tags
+  policies:
+  - policy: images/pinned-pods
+`)}}, policies.Included{Name: "library", Files: library.FS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := policies.NewEngine(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return engine
+}
+
+func TestTagsOfImagesWithoutManifestArePinnedBeforeTheyAreJudged(t *testing.T) {
+	engine := pinnedImages(t)
+	for profile, want := range map[string]Outcome{"pinning": Admitted, "tags": Denied} {
+		t.Run(profile, func(t *testing.T) {
+			asked := &askedImages{}
+			r, _ := run(t, &Gate{Engine: engine, Images: asked, Profile: profile}, imagesOf(t, "ghcr.io/acme/app:1"))
+			if got := r.results[0]; got.Outcome != want || got.Patch != nil {
+				t.Errorf("got %s with patch %s and %+v, want %s without patch", got.Outcome, got.Patch, got.Findings, want)
+			}
+			if n := asked.asked["ghcr.io/acme/app:1@"+imageDigest]; n != 0 {
+				t.Errorf("got %d questions about the digest that is known already, want none", n)
+			}
+		})
 	}
 }
