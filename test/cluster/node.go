@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/rogpeppe/go-internal/lockedfile"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,6 +48,7 @@ type Node struct {
 	client              kubernetes.Interface
 	socket              string
 	containerd, kubelet *process.Process
+	unlock              func() // lets the next node of this machine start
 }
 
 // nodePrograms are what a node needs beside the kubelet, as Debian's packages containerd, runc and
@@ -125,6 +127,11 @@ const pauseImage = "docker.io/local/pause:1"
 // StartNode starts a node of the cluster and waits until it is ready.
 func (c *Cluster) StartNode(ctx context.Context, options NodeOptions) (*Node, error) {
 	n := &Node{options: options, socket: filepath.Join(options.Dir, "c.sock")}
+	// The bridge and its addresses are the machine's: one node at a time, also of other test programs.
+	var err error
+	if n.unlock, err = lockedfile.MutexAt(filepath.Join(os.TempDir(), "portcullis-test-node.lock")).Lock(); err != nil {
+		return nil, fmt.Errorf("waiting for another node: %w", err)
+	}
 	if err := n.start(ctx, c); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting a node: %w", err), n.Stop())
 	}
@@ -264,6 +271,7 @@ func hostAddress() (string, error) {
 // Stop ends all pods, the kubelet and containerd, and leaves no mount, bridge or file behind.
 // It has to come before the end of the control plane.
 func (n *Node) Stop() error {
+	defer n.unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), nodeStopTimeout)
 	defer cancel()
 	var problems []error
