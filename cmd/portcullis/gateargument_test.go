@@ -64,8 +64,8 @@ func FuzzImageArgument(f *testing.F) {
 			return
 		}
 		var usage usageError
-		if !errors.As(err, &usage) || !strings.Contains(err.Error(), "--image") {
-			t.Errorf("%q: got %v, want a usage error about --image", text, err)
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), "reading the image") {
+			t.Errorf("%q: got %v, want a usage error about the image", text, err)
 		}
 	})
 }

@@ -226,6 +226,8 @@ type verification struct {
 	Verified     bool            `json:"verified"`
 	Requirements []outcome       `json:"requirements"`
 	Evidence     signer.Evidence `json:"evidence"`
+	// attested says whether a requirement demands attestations, too.
+	attested bool
 }
 
 // outcome says what became of one requirement.
@@ -292,6 +294,7 @@ func (v *verification) judge(requirements []signer.Required, now time.Time) {
 	for _, required := range requirements {
 		one := outcome{Name: required.Name, Count: required.Count, Missing: []lack{}, Signed: []string{}}
 		for _, authority := range required.Authorities {
+			v.attested = v.attested || len(authority.Attestations) > 0
 			if reason := missing(v.Evidence, authority, now); reason != "" {
 				one.Missing = append(one.Missing, lack{authority.Name, reason})
 				continue
@@ -365,15 +368,54 @@ func (p *program) showVerification(format string, v verification) error {
 	for _, a := range v.Evidence.Attestations {
 		fmt.Fprintf(&b, "  attested by %s: %s, %s\n", output.Plain(a.Authority), output.Plain(a.PredicateType), output.Plain(describeSigner(a.Signer)))
 	}
-	for _, r := range v.Evidence.Rejected {
-		what := r.What
-		if r.PredicateType != "" {
-			what += " " + r.PredicateType
-		}
-		fmt.Fprintf(&b, "  does not count: %s: %s\n", output.Plain(what), output.Plain(r.Reason))
+	for _, one := range v.uncounted() {
+		fmt.Fprintf(&b, "  does not count: %s: %s\n", output.Plain(one.what()), output.Plain(one.reason))
 	}
 	_, err := io.WriteString(p.stdout, b.String())
 	return err
+}
+
+// uncounted are things of one kind that were found and do not count for one reason.
+type uncounted struct {
+	kind, reason string
+	types        []string // of attestations, each once
+	count        int
+}
+
+// uncounted groups the rejections by kind and reason, in the order in which they were found. Attestations
+// are left out where none is demanded: whose they are is nothing that was asked.
+func (v *verification) uncounted() []*uncounted {
+	var groups []*uncounted
+	for _, r := range v.Evidence.Rejected {
+		if r.What == "attestation" && !v.attested {
+			continue
+		}
+		at := slices.IndexFunc(groups, func(g *uncounted) bool { return g.kind == r.What && g.reason == r.Reason })
+		if at < 0 {
+			at, groups = len(groups), append(groups, &uncounted{kind: r.What, reason: r.Reason})
+		}
+		group := groups[at]
+		group.count++
+		if r.PredicateType != "" && !slices.Contains(group.types, r.PredicateType) {
+			group.types = append(group.types, r.PredicateType)
+		}
+	}
+	return groups
+}
+
+// what names them: "signature", "attestation https://…", "3 attestations (https://…, https://…)".
+func (u *uncounted) what() string {
+	types := strings.Join(u.types, ", ")
+	switch {
+	case u.count > 1 && types != "":
+		return fmt.Sprintf("%d %ss (%s)", u.count, u.kind, types)
+	case u.count > 1:
+		return fmt.Sprintf("%d %ss", u.count, u.kind)
+	case types != "":
+		return u.kind + " " + types
+	default:
+		return u.kind
+	}
 }
 
 func describeSigner(s signer.Signer) string {

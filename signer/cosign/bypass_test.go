@@ -475,14 +475,14 @@ func TestOtherKeys(t *testing.T) {
 		}
 		b.store = newMemory()
 		f.attach(t, b.pki, mallory, b.store, realDigest)
-		wantRejected(t, b.verify(realDigest, b.byKey()), "signed by none of the 1 keys")
+		wantRejected(t, b.verify(realDigest, b.byKey()), "not signed by the one trusted key")
 	}
 	t.Run("with the hint of the right one", func(t *testing.T) {
 		bundle := must[*signertest.Bundle](t)(signertest.ParseBundle(must[[]byte](t)(b.pki.SignStatementWithKey(mallory, b.signatureStatement(realDigest)))))
 		bundle.VerificationMaterial.PublicKey.Hint = b.by.Hint()
 		b.store = newMemory()
 		attachBundle(t, b.store, realDigest, must[[]byte](t)(bundle.JSON()))
-		wantRejected(t, b.verify(realDigest, b.byKey()), "signed by none of the 1 keys")
+		wantRejected(t, b.verify(realDigest, b.byKey()), "not signed by the one trusted key")
 	})
 }
 

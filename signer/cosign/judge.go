@@ -203,8 +203,10 @@ func (j *judge) weighKeys(c *claim) (signers []signer.Signer, reason string, err
 		return nil, "", nil
 	case keys == 0:
 		return nil, fmt.Sprintf("signed by a key, and %s has keys", j.nobody()), nil
+	case keys == 1:
+		return nil, fmt.Sprintf("not signed by the one trusted key: %s has the right one", j.nobody()), nil
 	default:
-		return nil, fmt.Sprintf("signed by none of the %d keys that there are: %s has the right one", keys, j.nobody()), nil
+		return nil, fmt.Sprintf("signed by none of the %d trusted keys: %s has the right one", keys, j.nobody()), nil
 	}
 }
 
