@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -134,7 +135,7 @@ func (f *imageFlags) connect(g *gateImages, sources *imageSources, stderr io.Wri
 			return usagef("%w: correct --trusted-root", err)
 		}
 	}
-	verifier := &evidenceVerifier{Verifier: cosign.NewVerifier(cosign.Options{Roots: roots})}
+	verifier := &evidenceVerifier{Verifier: cosign.NewVerifier(cosign.Options{Roots: roots}), rootless: roots == nil}
 	options := evidence.Options{
 		Registry: sources, Verifier: verifier, NoOwners: "a gate sees no pods that run",
 		Timeout: evidenceTimeout, FlightTimeout: evidenceTimeout,
@@ -258,16 +259,26 @@ func (g *gateImages) close() {
 type evidenceVerifier struct {
 	*cosign.Verifier
 	files *filedStatements // nil for none
+	// rootless is set without --trusted-root.
+	rootless bool
 }
 
 // Verify implements evidence.Verifier.
 func (v *evidenceVerifier) Verify(ctx context.Context, from evidence.Registry, repository registry.Repository, digest string, trust *signer.Configuration) (signer.Evidence, error) {
+	if v.rootless && onlyKeyless(trust.For(repository.Registry, repository.Path)) {
+		return signer.Evidence{}, fmt.Errorf("verifying who signed %s: keyless signatures, the only ones trusted for it, cannot be verified without a trusted root: give --trusted-root FILE", repository)
+	}
 	found, err := v.Verifier.Verify(ctx, from, cosign.Target{Repository: repository, Digest: digest}, trust)
 	if err != nil || v.files == nil {
 		return found, err
 	}
 	found.Attestations = append(found.Attestations, v.files.about(ctx, v.Verifier, repository, digest, trust)...)
 	return found, nil
+}
+
+// onlyKeyless says that there are authorities, none of which can sign with a key.
+func onlyKeyless(authorities []*signer.CheckedAuthority) bool {
+	return len(authorities) > 0 && !slices.ContainsFunc(authorities, func(a *signer.CheckedAuthority) bool { return len(a.PublicKeys) > 0 })
 }
 
 // lazyFacts opens what gathers facts when somebody asks for the first time: most runs never do.
