@@ -282,6 +282,7 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 		"vex/d.json": openVEX(`[{"@id":"pkg:npm/lodash"}]`, `"not_affected"`, `"harmless"`),
 		"vex/e.json": openVEX(`[{"@id":"pkg:npm/lodash"}]`, `"timestamp":"2026-11-01T00:00:00Z",`, ``),
 		"vex/f.json": []byte(`{"document":{"csaf_version":"2.0","category":"csaf_base"}}`),
+		"vex/z.json": []byte("\n"),
 	}, map[string][]byte{
 		"ignores/a.yaml": []byte("- id: CVE-1\n"),
 		"ignores/b.yaml": []byte("- {id: CVE-1, reason: r, owner: o, expires: 2026-12-31, package_name: x}\n"),
@@ -297,7 +298,7 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	for _, want := range []string{
 		"vex/a.json: the document is no JSON", "vex/b.json: the document is neither", "vex/c.json: statements[0]: it names no product", `vex/d.json: statements[0]: invalid status value "harmless"`,
 		"vex/e.json: statements[0]: neither it nor", "vex/f.json: reading CSAF", "reason is missing", "owner is missing", `expires is ""`, "ignores/b.yaml: reading ignores", "package_name", `expires is "never"`,
-		`id "CVE-*" is a pattern`, `images: the pattern "*/acme"`, "package and purl are both there", "ignores/e.yaml: the file is empty", `expires is "2026-02-30"`, "images is empty", "more than one document",
+		`id "CVE-*" is a pattern`, `images: the pattern "*/acme"`, "package and purl are both there", "ignores/e.yaml: the file is empty", "vex/z.json: the file is empty", `expires is "2026-02-30"`, "images is empty", "more than one document",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)

@@ -16,6 +16,9 @@ func readVEX(name string, content []byte) ([]*claim, error) {
 	if len(content) > maxDocument {
 		return nil, fmt.Errorf("the document has %d bytes where %d are allowed", len(content), maxDocument)
 	}
+	if strings.TrimSpace(string(content)) == "" {
+		return nil, errors.New("the file is empty: write a VEX document, or remove it")
+	}
 	var kind struct {
 		Context  string `json:"@context"`
 		Document *struct {
