@@ -96,9 +96,30 @@ func (h *textHandler) lines(result gate.Result) {
 	for _, fault := range policies.CollapseFaults(result.Faults) {
 		h.w.printf("%s: fault: %s: %s [%s]\n", Plain(result.Location.String()), object, Plain(faultText(fault)), Plain(orEngine(fault.Policy)))
 	}
-	for _, open := range result.Undecided {
+	for _, open := range collapseUndecided(result.Undecided) {
 		h.w.printf("%s: undecided: %s: %s [%s]\n", Plain(open.Location.String()), object, Plain(open.Reason), Plain(orEngine(open.Policy)))
 	}
+}
+
+// collapseUndecided joins policies that are undecided for the same reason at the same place: the
+// reason stands once, and the policies are listed.
+func collapseUndecided(all []gate.UndecidedPolicy) []gate.UndecidedPolicy {
+	type cause struct{ path, reason string }
+	var collapsed []gate.UndecidedPolicy
+	place := map[cause]int{}
+	for _, open := range all {
+		c := cause{open.Path, open.Reason}
+		at, again := place[c]
+		if !again || open.Policy == "" {
+			if open.Policy != "" {
+				place[c] = len(collapsed)
+			}
+			collapsed = append(collapsed, open)
+			continue
+		}
+		collapsed[at].Policy += ", " + open.Policy
+	}
+	return collapsed
 }
 
 // orEngine names who is to blame for a fault that no policy caused.
@@ -175,8 +196,12 @@ func rowsOf(result gate.Result) []row {
 	for _, fault := range policies.CollapseFaults(result.Faults) {
 		rows = append(rows, row{label: "fault", colour: red, policy: Plain(orEngine(fault.Policy)), text: Plain(faultText(fault))})
 	}
-	for _, open := range result.Undecided {
-		rows = append(rows, row{label: "undecided", colour: cyan, policy: Plain(orEngine(open.Policy)), place: place(open.Location, result.Location), text: Plain(open.Reason)})
+	for _, open := range collapseUndecided(result.Undecided) {
+		r := row{label: "undecided", colour: cyan, policy: Plain(orEngine(open.Policy)), place: place(open.Location, result.Location), text: Plain(open.Reason)}
+		if n := strings.Count(open.Policy, ", "); n > 0 {
+			r.policy, r.hint = plural(n+1, "policy"), Plain(open.Policy)
+		}
+		rows = append(rows, r)
 	}
 	return rows
 }
