@@ -94,7 +94,10 @@ func (p *program) eachImage(ctx context.Context, arguments []string, do func(con
 	codes := []gate.ExitCode{gate.ExitAdmitted}
 	for _, argument := range arguments {
 		code, err := do(ctx, argument)
-		if misused(err) || ctx.Err() != nil {
+		if err != nil && ctx.Err() != nil {
+			return fmt.Errorf("interrupted at %s: it was not finished", output.Plain(argument))
+		}
+		if misused(err) {
 			return err
 		}
 		if err != nil {

@@ -209,3 +209,18 @@ func TestHowYoungAnAttestationIs(t *testing.T) {
 		}
 	}
 }
+
+func TestImageInterrupted(t *testing.T) {
+	server, err := registrytest.Start(registrytest.Referrers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	var out, errs bytes.Buffer
+	code := gate.ExitCode(run(ctx, []string{"image", "evidence", server.Host() + "/acme/app:1", "--plain-http-registry=" + server.Host()}, strings.NewReader(""), &out, &errs))
+	if code != gate.ExitFault || !strings.HasPrefix(errs.String(), "portcullis: interrupted at ") || strings.Contains(errs.String(), "retry") {
+		t.Errorf("got exit code %d and %q, want %d and that it was interrupted", code, errs.String(), gate.ExitFault)
+	}
+}
