@@ -47,6 +47,9 @@ func (f *reportFlags) check() (*gate.Baseline, error) {
 		return nil, usagef("opening the baseline: %w: name a file of --write-baseline, or leave --baseline out", err)
 	}
 	defer file.Close()
+	if isDirectory(f.baseline) {
+		return nil, usagef("reading the baseline: %s is a directory: name a file with --baseline", f.baseline)
+	}
 	baseline, err := gate.ReadBaseline(f.baseline, file)
 	if err != nil {
 		return nil, usageError{err}
