@@ -100,7 +100,7 @@ func (s *imageSources) OpenBlob(ctx context.Context, repository registry.Reposit
 type noNetwork struct{}
 
 func (noNetwork) refuse(what string, repository registry.Repository, name string) error {
-	return fmt.Errorf("%s %s%s: --offline allows no network: leave it out, or name the image as oci:DIR or tar:FILE", what, repository, name)
+	return fmt.Errorf("%s %s%s: --offline allows no network: leave it out, or name the image as oci:DIR or tar:FILE; --evidence takes what is attached to it from a directory", what, repository, name)
 }
 
 func (n noNetwork) Resolve(_ context.Context, repository registry.Repository, tag string) (registry.Manifest, error) {
