@@ -34,7 +34,7 @@ unsigned(image, present) := concat(", and ", array.concat(verified, refused(imag
 
 # refused says what signatures or attestations were found and do not count: a list of at
 # most one text.
-refused(image, what) := [sprintf("%d %s found here %s not count: %s", [count(reasons), wording.plural(what, count(reasons)), verb(count(reasons)), wording.few(reasons)])] if {
+refused(image, what) := [sprintf("%d %s found here %s not count: %s", [count(reasons), wording.plural(what, count(reasons)), verb(count(reasons)), wording.few(wording.distinct(reasons))])] if {
 	reasons := [rejection.reason | some rejection in image.rejected; rejection.what == what]
 	count(reasons) > 0
 } else := []

@@ -37,6 +37,10 @@ test_refused_are_counted_and_cut if {
 	evidence.refused(image([], [], [refusal("signature", sprintf("r%d", [n])) | some n in [1, 2, 3, 4, 5]]), "signature") == ["5 signatures found here do not count: r1; r2; r3; and 2 more"]
 }
 
+test_equal_refusals_are_told_once if {
+	evidence.refused(image([], [], [refusal("signature", "r") | some _ in [1, 2, 3, 4]]), "signature") == ["4 signatures found here do not count: r"]
+}
+
 test_an_attester_signed_and_attested if {
 	made := [by("release", provenance, "2025-12-31T23:30:00Z")]
 	evidence.attesters(image(["release"], made, []), required) == {"release"} with time.now_ns as clock
