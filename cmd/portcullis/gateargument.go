@@ -92,7 +92,7 @@ func noImage(kind string, err error) error {
 	if kind == "tar" {
 		return fmt.Errorf("it is no image archive: %w: write it with docker save, or as an archive of an OCI image layout", err)
 	}
-	return fmt.Errorf("it is no OCI image layout: %w: write it with docker buildx build --output type=oci,tar=false, or skopeo copy to oci:", err)
+	return fmt.Errorf("it is no OCI image layout: %w: write it with docker buildx build --output type=oci,tar=false, or with skopeo copy to an oci: reference", err)
 }
 
 // splitLayout cuts the tag or digest off a path: "dist:1", "dist@sha256:…". What is there under
