@@ -37,9 +37,10 @@ func (e *Engine) Needs(r *Request, phase Phase) Needs {
 	if e.bundle.Manifest.ProfileLabel != "" && r.Profile == "" {
 		needNamespace()
 	}
+	var all []*instance
 	for _, p := range e.possibleProfiles(r) {
 		candidates := e.candidates(p, r)
-		needs.Images = needs.Images.join(e.imageNeeds(r, phase, candidates))
+		all = append(all, candidates...)
 		for _, i := range candidates {
 			if !i.concerns(r, phase) {
 				continue
@@ -54,6 +55,7 @@ func (e *Engine) Needs(r *Request, phase Phase) Needs {
 			}
 		}
 	}
+	needs.Images = e.imageNeeds(r, phase, all)
 	return needs
 }
 
@@ -79,7 +81,6 @@ func (i *instance) concerns(r *Request, phase Phase) bool {
 		return false // what only warns or is only recorded changes no object
 	}
 	return i.policy.at(r.Door) &&
-		(!r.ImagesOnly || i.readsEvidence(phase)) &&
 		slices.ContainsFunc(phase.effects(), i.policy.has) &&
 		i.match.matchesRequest(r)
 }

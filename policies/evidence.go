@@ -13,7 +13,7 @@ import (
 // if some instance reads more of an image than its reference.
 func (e *Engine) imageNeeds(r *Request, phase Phase, candidates []*instance) ImageNeeds {
 	readers := slices.DeleteFunc(slices.Clone(candidates), func(i *instance) bool {
-		return !i.concerns(r, phase) || !i.sections(phase).Any()
+		return !i.concerns(r, phase) || !i.readsEvidence(phase)
 	})
 	if len(readers) == 0 || absent(r.Object) {
 		return ImageNeeds{}
@@ -49,9 +49,7 @@ func (i *instance) sections(phase Phase) ImageSections {
 }
 
 // readsEvidence says whether a policy's rules of a phase read more of an image than its reference.
-func (i *instance) readsEvidence(phase Phase) bool {
-	return i.sections(phase).Any()
-}
+func (i *instance) readsEvidence(phase Phase) bool { return i.sections(phase).Any() }
 
 // sectionsFor leaves out the readers that an update does not concern: relabelling a pod must
 // not depend on a registry.
@@ -82,22 +80,6 @@ func (n *ImageNeeds) add(w *workload.Workload) {
 			n.PullSecrets = append(n.PullSecrets, secret.Name)
 		}
 	}
-}
-
-// join is what either profile needs, where a label of the namespace decides which one applies.
-func (n ImageNeeds) join(o ImageNeeds) ImageNeeds {
-	if !n.Sections.Any() {
-		return o
-	}
-	n.Sections = n.Sections.union(o.Sections)
-	for _, image := range o.Images {
-		if !slices.ContainsFunc(n.Images, func(known workload.Image) bool { return known.Ref == image.Ref }) {
-			n.Images = append(n.Images, image)
-		}
-	}
-	n.Owner = cmp.Or(n.Owner, o.Owner)
-	n.sort()
-	return n
 }
 
 func (n *ImageNeeds) sort() {

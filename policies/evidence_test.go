@@ -194,15 +194,6 @@ deny contains sprintf("%s %s %d", [v.id, v.vex.status, v.score]) if {
 	wantSpoken(t, judge(t, engine, podRequest(plainPod), facts), "pods/x: CVE-1 not_affected 98")
 }
 
-func TestRequestsForImagesOnlyAreLeftToPoliciesThatReadEvidence(t *testing.T) {
-	engine := mustCompile(t, bundleFiles("policies: [{policy: pods/x}, {policy: pods/y}]\n",
-		"x.rego", regoPolicy("pods/x", "", signedRule), "y.rego", regoPolicy("pods/y", "", always)))
-	r := podRequest(plainPod)
-	wantSpoken(t, judge(t, engine, r, signedApp()), "pods/x: unsigned", "pods/y: always")
-	r.ImagesOnly = true
-	wantSpoken(t, judge(t, engine, r, signedApp()), "pods/x: unsigned")
-}
-
 func TestTrustIsCheckedWhenABundleIsLoaded(t *testing.T) {
 	_, err := compileFiles(bundleFiles("trust: {authorities: [{name: a, image: [x]}]}\npolicies: [{policy: pods/x}]\n", "x.rego", regoPolicy("pods/x", "", always)))
 	wantRefusal(t, err, "image")

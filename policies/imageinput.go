@@ -92,9 +92,10 @@ type imageEncoder struct {
 	reference encoder // workload.Image
 	parts     []imagePart
 	// attestation encodes an attestation but its predicate, of which predicate is what is read.
-	attestation encoder
-	predicate   *readSet
-	reads       *readSet
+	attestation  encoder
+	predicate    *readSet
+	requirements encoder
+	reads        *readSet
 }
 
 // imagePart encodes one field of imageShape that needs no errors.
@@ -128,6 +129,7 @@ func newImageEncoder(reads *readSet) *imageEncoder {
 	part("rejected", reflect.TypeFor[[]signer.Rejection](), func(f *ImageFacts) any { return &f.Evidence.Rejected })
 	part("scan", reflect.TypeFor[scanner.Report](), func(f *ImageFacts) any { return &f.Scan })
 	part("replacement", reflect.TypeFor[bool](), func(f *ImageFacts) any { return &f.Replacement })
+	e.requirements = newEncoder(reflect.TypeFor[[]signer.Required](), item.field("requirements"))
 	if attestations := item.field("attestations"); attestations != nil {
 		e.attestation = newEncoder(reflect.TypeFor[attestationShape](), attestations.item())
 		e.predicate = attestations.item().field("predicate")
@@ -153,9 +155,9 @@ func (e *imageEncoder) encode(images []workload.Image, facts *Facts, trust *sign
 }
 
 func (e *imageEncoder) addKnown(object ast.Object, image *workload.Image, facts *Facts, trust *signer.Configuration) error {
-	if below := e.reads.field("requirements"); below != nil {
+	if e.requirements != nil {
 		required := trust.Required(image.Registry, image.Repository)
-		object.Insert(requirementsKey, newEncoder(reflect.TypeFor[[]signer.Required](), below)(reflect.ValueOf(&required).Elem()))
+		object.Insert(requirementsKey, e.requirements(reflect.ValueOf(&required).Elem()))
 	}
 	known, ok := facts.Images[image.Ref]
 	if !ok {

@@ -36,9 +36,6 @@ type Request struct {
 	// Profile overrides the profile that the bundle assigns to the namespace, "" for
 	// no override.
 	Profile string
-	// ImagesOnly leaves the request to the policies that read evidence about images: its
-	// object is no manifest of anybody's and only names images.
-	ImagesOnly bool
 }
 
 // Subject is who asks.

@@ -81,7 +81,7 @@ func container(t *testing.T, name string) ciCommand {
 	job := in[map[string]any](t, documents(t, name)[0], "spec", "template", "spec", "containers", 0)
 	args := append(words(t, job, "command"), words(t, job, "args")...)
 	for i := range args {
-		args[i] = strings.ReplaceAll(args[i], "/work/cache", ".cache")
+		args[i] = strings.ReplaceAll(args[i], "/workspace/cache", ".cache")
 	}
 	return ciCommand{args: args}
 }
@@ -165,7 +165,7 @@ func TestExamplesForCI(t *testing.T) {
 // TestExamplesForCIKeepTheCacheOutOfTheCheckout: the gate believes the scans in its cache, and whoever can commit to the
 // repository that is judged could put one there. Nothing can be committed below .git.
 func TestExamplesForCIKeepTheCacheOutOfTheCheckout(t *testing.T) {
-	outside := regexp.MustCompile(`^(?:\.git/|\$WORKSPACE_TMP/|/work/cache$|\$\{GATE_CACHE:-/tmp/)`)
+	outside := regexp.MustCompile(`^(?:\.git/|\$WORKSPACE_TMP/|/workspace/cache$|\$\{GATE_CACHE:-/tmp/)`)
 	seen := 0
 	for name := range ciCommands(t) {
 		content, err := os.ReadFile(filepath.Join(ciDirectory, name))

@@ -104,13 +104,3 @@ func (s *Suite) Mutants(bundle *policies.Bundle) ([]policies.Mutant, error) {
 	}
 	return trusting.Mutants(s.Policy.ID, s.Parameters)
 }
-
-// decodeTrust reads trust.yaml as JSON.
-func decodeTrust(raw []byte) (*signer.Trust, error) {
-	var trust signer.Trust
-	strict, err := kjson.UnmarshalStrict(raw, &trust)
-	if err == nil && len(strict) > 0 {
-		err = strict[0]
-	}
-	return &trust, err
-}

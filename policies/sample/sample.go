@@ -99,7 +99,7 @@ func loadTrust(fsys fs.FS, file string) (*signer.Trust, error) {
 	}
 	var trust *signer.Trust
 	if err == nil {
-		trust, err = decodeTrust(raw)
+		trust, err = signer.ParseTrust(raw)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)

@@ -3,7 +3,6 @@ package images
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	trivydb "github.com/aquasecurity/trivy-db/pkg/db"
@@ -91,9 +90,4 @@ func putGo(tx *bolt.Tx, config trivydb.Config) error {
 	return config.PutVulnerability(tx, id, types.Vulnerability{
 		Title: "Out-of-bounds read in golang.org/x/text/language", VendorSeverity: types.VendorSeverity{"nvd": types.SeverityHigh},
 	})
-}
-
-// Files are the names of a database's files below its folder.
-func Files(dir string) []string {
-	return []string{filepath.Join(dir, "trivy.db"), filepath.Join(dir, "metadata.json")}
 }
