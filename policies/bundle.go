@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/portcullis-dev/portcullis/runtime/response"
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/signer"
 	"golang.org/x/sync/errgroup"
@@ -48,6 +49,8 @@ type Bundle struct {
 	trust        *signer.Configuration
 	exemptions   *scanner.Exemptions
 	vex, ignores map[string][]byte // by file, until check
+	foreign      bool              // it has policies for other tools beside its own
+	included     map[string][]byte // files of the bundle it builds on
 }
 
 // Manifest is bundle.yaml.
@@ -76,6 +79,13 @@ type Manifest struct {
 	ProfileLabel string `json:"profileLabel,omitempty"`
 	// Trust says who may sign, attest and scan which images.
 	Trust *signer.Trust `json:"trust,omitempty"`
+	// ExceptionsFrom says which exceptions of the cluster (PolicyException) it takes; none without it.
+	ExceptionsFrom *ExceptionRules `json:"exceptionsFrom,omitempty"`
+	// PodSecurityLabels honours the labels pod-security.kubernetes.io/enforce, warn and audit of namespaces, in every profile
+	// and beside what it configures. Versions in labels are not looked at: the latest counts.
+	PodSecurityLabels bool `json:"podSecurityLabels,omitempty"`
+	// Response says how far the responses of its policies to events go; without it they are only recorded.
+	Response *response.Settings `json:"response,omitempty"`
 }
 
 // Profile is a named set of configured policies.
@@ -103,6 +113,7 @@ type Instance struct {
 	// Name tells instances of one policy apart; the policy's id by default.
 	Name        string         `json:"name,omitempty"`
 	Enforcement Enforcement    `json:"enforcement,omitempty"`
+	Ramp        *Ramp          `json:"ramp,omitempty"`
 	FailMode    FailMode       `json:"failMode,omitempty"`
 	Match       *Match         `json:"match,omitempty"`
 	Parameters  map[string]any `json:"parameters,omitempty"`
@@ -152,6 +163,7 @@ func Load(fsys fs.FS, available ...Included) (*Bundle, error) {
 		data:      map[string]any{},
 		vex:       map[string][]byte{},
 		ignores:   map[string][]byte{},
+		foreign:   foreign(fsys),
 	}
 	below, err := includedManifest(included)
 	if err != nil {
@@ -162,6 +174,7 @@ func Load(fsys fs.FS, available ...Included) (*Bundle, error) {
 			files[name] = content
 		}
 	}
+	bundle.included = included
 	names := sortedKeys(files)
 	modules := parseModules(names, files)
 	var problems []error
@@ -170,6 +183,7 @@ func Load(fsys fs.FS, available ...Included) (*Bundle, error) {
 			problems = append(problems, fmt.Errorf("%s: %w", name, err))
 		}
 	}
+	problems = append(problems, extensions(modules, included)...)
 	if bundle.Manifest.Name == "" && len(problems) == 0 {
 		problems = append(problems, errors.New("bundle.yaml is missing: a bundle needs one that names it and configures its policies"))
 	}
@@ -183,16 +197,6 @@ func Load(fsys fs.FS, available ...Included) (*Bundle, error) {
 		return nil, fmt.Errorf("loading the bundle: %w", errors.Join(problems...))
 	}
 	return bundle, nil
-}
-
-// Digest is what the digest of the bundle in a file system would be, without reading what its
-// policies say.
-func Digest(fsys fs.FS, available ...Included) (string, error) {
-	files, included, err := readIncluding(fsys, available)
-	if err != nil {
-		return "", err
-	}
-	return digestIncluding(files, included), nil
 }
 
 // digestIncluding covers what a bundle includes, too.
@@ -233,6 +237,9 @@ func readBundleFiles(fsys fs.FS) (map[string][]byte, error) {
 			return err
 		}
 		if entry.IsDir() {
+			if slices.Contains(foreignFolders, name) {
+				return fs.SkipDir
+			}
 			if base := path.Base(name); base == "testdata" || (strings.HasPrefix(base, ".") && name != ".") {
 				return fs.SkipDir
 			}
@@ -265,6 +272,24 @@ func readBundleFiles(fsys fs.FS) (map[string][]byte, error) {
 		return nil, fmt.Errorf("reading the bundle: %w", err)
 	}
 	return files, nil
+}
+
+// foreignFolders hold policies written for other tools. They are compile units of their own: what is in them is read by
+// whoever runs it, and no part of this one.
+var foreignFolders = []string{"gatekeeper", "conftest"}
+
+// foreign says whether a bundle has policies for other tools, which may be all it has.
+func foreign(fsys fs.FS) bool {
+	return slices.ContainsFunc(foreignFolders, func(folder string) bool {
+		info, err := fs.Stat(fsys, folder)
+		return err == nil && info.IsDir()
+	})
+}
+
+// isForeign says whether a policy is one for another tool of which the bundle has some: "gatekeeper/k8srequiredlabels".
+func (b *Bundle) isForeign(policy string) bool {
+	folder, _, nested := strings.Cut(policy, "/")
+	return b.foreign && nested && slices.Contains(foreignFolders, folder)
 }
 
 // refuseLinkedFolder keeps a folder that is a link from being passed over with the
@@ -378,6 +403,17 @@ func parseModules(names []string, files map[string][]byte) map[string]*parsedMod
 	return modules
 }
 
+// module is what was parsed, nil where that failed.
+func (m *parsedModule) module() *ast.Module {
+	switch {
+	case m == nil || m.err != nil:
+		return nil
+	case m.library != nil:
+		return m.library
+	}
+	return m.policy.module
+}
+
 func (m *parsedModule) parse(name string, content []byte) {
 	module, err := parseModule(name, string(content))
 	switch {
@@ -451,6 +487,10 @@ func (b *Bundle) check() []error {
 	var problems []error
 	report := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	problems = append(problems, b.compileTrust()...)
+	problems = append(problems, b.Manifest.ExceptionsFrom.compile()...)
+	problems = append(problems, b.Manifest.compileRamps()...)
+	problems = append(problems, b.checkPodSecurity()...)
+	problems = append(problems, b.Manifest.checkResponse()...)
 	profiles, err := b.resolveProfiles()
 	if err != nil {
 		return append(problems, err)
@@ -475,7 +515,12 @@ func (b *Bundle) check() []error {
 			}
 		}
 	}
-	if !b.Manifest.configures() {
+	for _, instance := range b.Manifest.turnedOff() {
+		if b.Policies[instance.Policy] == nil {
+			report("%s is off, but there is no policy %q: correct the name in bundle.yaml, or leave it out", instance.name(), instance.Policy)
+		}
+	}
+	if !b.Manifest.configures() && !b.foreign && !b.Manifest.PodSecurityLabels {
 		report("bundle.yaml configures no policy, so that everything would be allowed: name some, like policies: [{policy: %s}]", b.somePolicy())
 	}
 	for i, assignment := range b.Manifest.Namespaces {
@@ -494,10 +539,15 @@ func (b *Bundle) check() []error {
 	}
 	names := map[string]bool{}
 	for _, exception := range b.Exceptions {
-		if policy, ok := b.Policies[exception.Policy]; !ok {
-			report("exception %q: there is no policy %q", exception.Name, exception.Policy)
-		} else if err := policy.Subject.checkKinds(exception.Selector.Kinds); err != nil {
-			report("exception %q: selector.%w", exception.Name, err)
+		policy, ok := b.Policies[exception.Policy]
+		switch {
+		case !ok && b.isForeign(exception.Policy): // whoever runs it knows its policies
+		case !ok:
+			report("exception %q: there is no policy %q in this bundle, and it cannot waive findings of another one", exception.Name, exception.Policy)
+		default:
+			if err := policy.Subject.checkKinds(exception.Selector.Kinds); err != nil {
+				report("exception %q: selector.%w", exception.Name, err)
+			}
 		}
 		if names[exception.Name] {
 			report("exception %q is defined twice: each needs a name of its own", exception.Name)
@@ -545,6 +595,15 @@ func (b *Bundle) Trust() *signer.Configuration { return b.trust }
 
 // Exemptions are what the bundle says of single vulnerabilities.
 func (b *Bundle) Exemptions() *scanner.Exemptions { return b.exemptions }
+
+// turnedOff are the instances that say they are off, wherever they stand.
+func (m *Manifest) turnedOff() []Instance {
+	all := slices.Clone(m.Policies)
+	for _, profile := range m.Profiles {
+		all = append(all, profile.Policies...)
+	}
+	return slices.DeleteFunc(all, func(i Instance) bool { return i.Enforcement != EnforceOff })
+}
 
 // configures says whether the manifest configures any policy.
 func (m *Manifest) configures() bool {
@@ -622,7 +681,7 @@ func (b *Bundle) resolveProfiles() (map[string][]Instance, error) {
 				instances = append(instances, merged[key])
 			}
 		}
-		resolved[name] = instances
+		resolved[name] = append(instances, b.podSecurityInstances(instances)...)
 	}
 	return resolved, nil
 }

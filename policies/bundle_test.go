@@ -76,7 +76,7 @@ func TestLoadRefusesTheWholeBundleForOneMistake(t *testing.T) {
 		"reads without a scope":                    {onePolicy("reads: [{group: '', resource: services}]", always), []string{"x.rego", "scope"}},
 		"reads with an unknown promise":            {onePolicy("reads: [{group: '', resource: services, scope: namespace, more: perhaps}]", always), []string{"x.rego", "more"}},
 		"no fix without a reason":                  {onePolicy("fix: none", always), []string{"x.rego", "fixReason"}},
-		"no rule":                                  {onePolicy("", "helper := 1"), []string{"x.rego", "no deny, warn or patch rule"}},
+		"no rule":                                  {onePolicy("", "helper := 1"), []string{"x.rego", "no deny, warn, patch, respond or allow_sync rule"}},
 		"a rule that is no set":                    {onePolicy("", "deny if input.request.operation"), []string{"x.rego", "must be a set"}},
 		"a rule that is an object":                 {onePolicy("", `deny["x"] := 1 if input.request.operation`), []string{"x.rego", "must be a set"}},
 		"data below the policies' own name":        {bundleFiles(use, "x.rego", x, "data/portcullis/lib.yaml", "a: 1"), []string{"data/portcullis/lib.yaml", "rename"}},

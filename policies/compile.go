@@ -21,6 +21,8 @@ type unit struct {
 	// reads is what each rule can read, guards what it cannot find anything without.
 	reads  map[Effect]*readSet
 	guards map[Effect]*guard
+	// incidents says that some rule reads input.incidents.
+	incidents bool
 	// images are the parts of images that each rule reads.
 	images map[Effect]ImageSections
 }
@@ -238,6 +240,7 @@ func (u *unit) analyse(compiler *ast.Compiler, c *constants) error {
 		if reads.fields["cluster"] != nil && len(u.policy.Reads) == 0 {
 			return fmt.Errorf("%s: input.cluster is read, but the metadata declares no reads", u.policy.ID)
 		}
+		u.incidents = u.incidents || reads.fields["incidents"] != nil
 		u.reads[effect], u.images[effect] = reads, sectionsOf(reads)
 	}
 	return nil

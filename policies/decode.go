@@ -100,9 +100,9 @@ func decodeFinding(i *instance, effect Effect, term *ast.Term) (Finding, error) 
 	if given.Msg == "" {
 		return finding, errors.New("a finding has no msg")
 	}
-	finding.Message, finding.Path = shorten(given.Msg), shorten(given.Path)
+	finding.Message, finding.Path = Shorten(given.Msg), Shorten(given.Path)
 	if given.Remediation != "" {
-		finding.Remediation = shorten(given.Remediation)
+		finding.Remediation = Shorten(given.Remediation)
 	}
 	if given.Details != nil && fits(given.Details) {
 		finding.Details = given.Details
@@ -197,7 +197,8 @@ func decodeTerm(term *ast.Term, into any) error {
 	return decoder.Decode(into)
 }
 
-func shorten(text string) string {
+// Shorten cuts a message down to the length that findings have at most, 1,000 characters.
+func Shorten(text string) string {
 	if utf8.RuneCountInString(text) <= maxMessageRunes {
 		return text
 	}
@@ -285,6 +286,7 @@ func compareFindings(a, b Finding) int {
 		cmp.Compare(severityRank(a.Severity), severityRank(b.Severity)),
 		strings.Compare(a.Policy, b.Policy),
 		strings.Compare(a.Instance, b.Instance),
+		strings.Compare(a.Bundle, b.Bundle),
 		comparePaths(a.Path, b.Path),
 		strings.Compare(a.Message, b.Message),
 		strings.Compare(string(a.Effect), string(b.Effect)),
@@ -324,11 +326,11 @@ func digits(s string) int {
 }
 
 func compareFaults(a, b Fault) int {
-	return cmp.Or(strings.Compare(a.Policy, b.Policy), strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Message, b.Message))
+	return cmp.Or(strings.Compare(a.Policy, b.Policy), strings.Compare(a.Bundle, b.Bundle), strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Message, b.Message))
 }
 
 func compareUndecided(a, b Undecided) int {
-	return cmp.Or(strings.Compare(a.Policy, b.Policy), strings.Compare(a.Path, b.Path), strings.Compare(a.Reason, b.Reason))
+	return cmp.Or(strings.Compare(a.Policy, b.Policy), strings.Compare(a.Bundle, b.Bundle), strings.Compare(a.Path, b.Path), strings.Compare(a.Reason, b.Reason))
 }
 
 func comparePatches(a, b patch.Edit) int {

@@ -39,9 +39,9 @@ warn contains "plain" if input.object.kind`)))
 		t.Fatalf("got %+v, want two findings", result)
 	}
 	got := fmt.Sprintf("%+v", result.Findings)
-	want := "[{Policy:pods/x Instance:strict Title:Title of pods/x Severity:high Effect:warn Enforcement:warn Message:plain Path: Remediation:Mend it. Details:map[] Fix:[] ExceptedBy:} " +
-		"{Policy:pods/x Instance:strict Title:Title of pods/x Severity:high Effect:deny Enforcement:deny Message:msg Path:spec.a[0] Remediation:Do that. Details:map[n:12345678901234567890] " +
-		"Fix:[{Op:set Path:spec.a[0] Value:map[b:[1 true <nil>]]} {Op:remove Path:spec.c Value:<nil>}] ExceptedBy:}]"
+	want := "[{Policy:pods/x Instance:strict Bundle: Title:Title of pods/x Severity:high Effect:warn Enforcement:warn Message:plain Path: Remediation:Mend it. Details:map[] Fix:[] ExceptedBy: ExceptedUntil:} " +
+		"{Policy:pods/x Instance:strict Bundle: Title:Title of pods/x Severity:high Effect:deny Enforcement:deny Message:msg Path:spec.a[0] Remediation:Do that. Details:map[n:12345678901234567890] " +
+		"Fix:[{Op:set Path:spec.a[0] Value:map[b:[1 true <nil>]]} {Op:remove Path:spec.c Value:<nil>}] ExceptedBy: ExceptedUntil:}]"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -184,6 +184,27 @@ func (e *Engine) compile(wanted func(profile string) bool) error {
 	return errors.Join(problems...)
 }
 
+// Reads are the kinds of objects that policies of any profile can read at the admission door, declared and not (input.incidents).
+func (e *Engine) Reads() []Read { return e.ReadsAt(DoorAdmission) }
+
+// ReadsAt is Reads of another door.
+func (e *Engine) ReadsAt(door Door) []Read {
+	var reads []Read
+	for _, name := range sortedKeys(e.profiles) {
+		for _, i := range e.profiles[name].instances {
+			if i.Enforcement == EnforceOff || !i.policy.at(door) || (door == DoorResponder) != (i.policy.Subject.Events != nil) || (door == DoorSecrets) != (i.policy.Subject.Syncs != nil) {
+				continue
+			}
+			for _, read := range i.readsFor(&Request{}) {
+				if !slices.Contains(reads, read) {
+					reads = append(reads, read)
+				}
+			}
+		}
+	}
+	return reads
+}
+
 func unitPath(id string, n int) ast.Ref {
 	return ast.Ref{
 		ast.DefaultRootDocument, ast.StringTerm(packageRoot), ast.StringTerm("units"),
@@ -280,6 +301,14 @@ type groupResource struct{ Group, Resource string }
 // resources are all resources a policy is about.
 func (m *Matching) resources() []groupResource {
 	var resources []groupResource
+	if m.Events != nil {
+		resources = append(resources, groupResource{"", "pods"})
+	}
+	if m.Syncs != nil {
+		for _, operation := range m.Operations {
+			resources = append(resources, groupResource{syncGroup, syncResources[operation]})
+		}
+	}
 	for _, group := range m.Resources {
 		for _, resource := range group.Resources {
 			resources = append(resources, groupResource{group.Group, resource})
@@ -330,6 +359,9 @@ func (m *Matching) resourcesFor(operation string) []groupResource {
 // candidates are the instances of a profile that a request may concern.
 func (e *Engine) candidates(p *profile, r *Request) []*instance {
 	found := e.index.entries[indexKey{p.name, r.Resource.Group, r.resource(), r.Operation}]
+	if r.Subject.Pod() != "" {
+		found = union(e.index.entries[indexKey{p.name, wildcard, wildcard, r.Operation}], found)
+	}
 	if r.Door != DoorAdmission && (r.Operation == "CREATE" || r.Operation == "UPDATE") && !workload.Carries(r.Kind.Group, r.Kind.Kind) {
 		return union(found, e.index.workloads[p.name])
 	}
@@ -348,10 +380,16 @@ func union(a, b []*instance) []*instance {
 
 // Matches says whether any policy of any profile is about a resource and
 // operation; of the request's own profile if it names one. It costs one map lookup
-// per profile and never looks at the object.
+// per profile and never looks at the object. Of an event it says whether any is about its
+// source, priority, rule and tags: most of what is seen concerns nobody.
 func (e *Engine) Matches(r *Request) bool {
 	for name := range e.profiles {
-		if (r.Profile == "" || r.Profile == name) && len(e.index.entries[indexKey{name, r.Resource.Group, r.resource(), r.Operation}]) > 0 {
+		if r.Profile != "" && r.Profile != name {
+			continue
+		}
+		about := e.index.entries[indexKey{name, r.Resource.Group, r.resource(), r.Operation}]
+		if len(about) > 0 && (r.Operation != OperationEvent || slices.ContainsFunc(about, func(i *instance) bool { return i.concerns(r, PhaseRespond) })) ||
+			r.Subject.Pod() != "" && len(e.index.entries[indexKey{name, wildcard, wildcard, r.Operation}]) > 0 {
 			return true
 		}
 	}

@@ -23,6 +23,42 @@ type Result struct {
 	Undecided []Undecided
 	// Patches are what the patch rules ask for, not yet merged.
 	Patches []patch.Edit
+	// FailsOpen are the policies among those with patches whose faults only warn.
+	FailsOpen map[string]bool
+	// Responses are the actions that respond rules ask for.
+	Responses []Response
+	// Permits are what allow_sync rules permit; AskedToPermit says that some that is enforced was asked.
+	Permits       []Permit
+	AskedToPermit bool
+}
+
+// Name says in all findings and faults which bundle they are of.
+func (r *Result) Name(bundle string) {
+	for n := range r.Findings {
+		r.Findings[n].Bundle = bundle
+	}
+	for n := range r.Faults {
+		r.Faults[n].Bundle = bundle
+	}
+	for n := range r.Undecided {
+		r.Undecided[n].Bundle = bundle
+	}
+	for n := range r.Responses {
+		r.Responses[n].Bundle = bundle
+	}
+	for n := range r.Permits {
+		r.Permits[n].Bundle = bundle
+	}
+}
+
+// Sort puts everything in its one order: the same input always gives the same bytes.
+func (r *Result) Sort() {
+	slices.SortStableFunc(r.Findings, compareFindings)
+	slices.SortFunc(r.Faults, compareFaults)
+	slices.SortFunc(r.Undecided, compareUndecided)
+	slices.SortStableFunc(r.Patches, comparePatches)
+	slices.SortStableFunc(r.Responses, compareResponses)
+	slices.SortStableFunc(r.Permits, comparePermits)
 }
 
 // Needs says which facts the policies that match a request can read. It looks at the
@@ -80,7 +116,7 @@ func (i *instance) concerns(r *Request, phase Phase) bool {
 	if phase == PhaseMutate && i.Enforcement != EnforceDeny {
 		return false // what only warns or is only recorded changes no object
 	}
-	return i.policy.at(r.Door) &&
+	return i.policy.at(r.Door) && i.policy.Subject.concerns(r) &&
 		slices.ContainsFunc(phase.effects(), i.policy.has) &&
 		i.match.matchesRequest(r)
 }
@@ -131,6 +167,9 @@ func (i *instance) readsFor(r *Request) []Read {
 		}
 		reads = append(reads, read)
 	}
+	if i.unit.incidents {
+		reads = append(reads, incidentReads...)
+	}
 	return reads
 }
 
@@ -171,6 +210,7 @@ func (j *judgement) judge(ctx context.Context) {
 	if !ok || len(selected) == 0 {
 		return
 	}
+	defer func() { j.judgeSync(selected) }()
 	p, err := j.engine.plan(j.phase, selected)
 	if err != nil {
 		j.fault(nil, FaultError, err.Error())
@@ -188,7 +228,7 @@ func (j *judgement) judge(ctx context.Context) {
 	for n := range workloads[:last] {
 		// A policy that takes all of its time does so once, so that half of the rest is
 		// always enough for the others.
-		half, cancel := shareOf(ctx, 2)
+		half, cancel := ShareOf(ctx, 2)
 		j.judgeWorkload(half, p, &workloads[n])
 		cancel()
 	}
@@ -212,7 +252,11 @@ func (j *judgement) selectInstances() (selected []*instance, ok bool) {
 	j.result.Profile = p.name
 	var labels objectLabels
 	for _, i := range e.candidates(p, r) {
-		if !i.concerns(r, j.phase) {
+		if !i.concerns(r, j.phase) || j.phase == PhaseMutate && i.enforcementAt(j.clock) != EnforceDeny {
+			continue
+		}
+		if path := i.redacted(r, j.phase); path != "" {
+			j.undecided(i, i.enforcementAt(j.clock), "not replayable: it can read "+path+", which the journal does not keep", path)
 			continue
 		}
 		if lacking := i.lacks(r, j.phase); lacking != "" {
@@ -279,20 +323,6 @@ func (j *judgement) keepOnly(ctx context.Context, p *plan, keep func(*planned) b
 	return false
 }
 
-// extract gives the normal forms of an object of the request's kind. Pods under
-// other resources (a Pod in pods/eviction is none) are not workloads; at the gate
-// and in audits unknown kinds are searched for pod specs.
-func (e *Engine) extract(r *Request, raw []byte) ([]workload.Workload, error) {
-	if r.SubResource != "" && !slices.Contains(podResources, r.resource()) {
-		return nil, nil
-	}
-	found, err := e.pods.Extract(r.Kind, raw)
-	if err != nil || len(found) > 0 || r.Door == DoorAdmission || workload.Carries(r.Kind.Group, r.Kind.Kind) {
-		return found, err
-	}
-	return workload.Search(raw), nil
-}
-
 // judgeWorkload evaluates the plan for one workload, nil where the object has none.
 func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Workload) {
 	known := j.recall(p, w)
@@ -325,7 +355,7 @@ func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Work
 		return
 	}
 	// Half of the time is kept to find out who is to blame should it not suffice.
-	half, cancel := shareOf(ctx, 2)
+	half, cancel := ShareOf(ctx, 2)
 	result, err := j.engine.run(half, p, in)
 	cancel()
 	if err != nil {
@@ -347,8 +377,9 @@ func (j *judgement) judgeWorkload(ctx context.Context, p *plan, w *workload.Work
 func (j *judgement) narrow(p *plan, w *workload.Workload, known bool) (*plan, error) {
 	rest := make([]*instance, 0, len(p.instances))
 	var guards *guardRun
+	incidents, told := j.knownIncidents(p)
 	if w != nil {
-		guards = newGuardRun(w, &j.shape)
+		guards = newGuardRun(w, &j.shape, &incidents)
 	}
 	for _, i := range p.instances {
 		switch {
@@ -357,6 +388,8 @@ func (j *judgement) narrow(p *plan, w *workload.Workload, known bool) (*plan, er
 		// What is deleted has no workload to look into, and is judged all the same.
 		case i.policy.Subject.Workload != "" && w == nil && len(j.request.Object) > 0:
 		case w != nil && len(w.Unresolved) > 0 && j.unresolved(i, w):
+		case i.unit.incidents && !told:
+			rest = append(rest, i.instance)
 		case w != nil && !j.engine.unguarded && !i.mayFind(guards, p.phase):
 		default:
 			rest = append(rest, i.instance)
@@ -413,7 +446,7 @@ func (p *planned) readsObject() bool {
 
 // newInput is the input of a plan for one workload of a request, nil where there is none.
 func (j *judgement) newInput(p *plan, r *Request, w *workload.Workload) (*input, error) {
-	return p.newInput(r, w, j.facts, j.engine.bundle.trust, j.now)
+	return p.newInput(r, w, j.facts, j.engine.bundle.trust, j.now, j.clock)
 }
 
 // oldInput is the input that the old object would give and the workload in it, nil
@@ -473,7 +506,7 @@ func (j *judgement) oneByOne(ctx context.Context, p *plan, w *workload.Workload,
 		if skip == nil && j.unchanged(alone, w, in)[0] {
 			continue
 		}
-		share, cancel := shareOf(ctx, len(p.instances)-n)
+		share, cancel := ShareOf(ctx, len(p.instances)-n)
 		result, err := j.engine.run(share, alone, in)
 		cancel()
 		if err != nil {
@@ -488,13 +521,14 @@ func (j *judgement) oneByOne(ctx context.Context, p *plan, w *workload.Workload,
 	}
 }
 
-// shareOf gives an equal share of the time left to each of n.
-func shareOf(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+// ShareOf gives an equal share of the time left to each of n, so that one that is slow takes none of the others'. Without a
+// deadline a share is two seconds.
+func ShareOf(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return context.WithTimeout(ctx, defaultShare)
 	}
-	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(n))
+	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(max(n, 1)))
 }
 
 // defaultShare bounds a single policy where the caller set no deadline.
@@ -502,7 +536,7 @@ const defaultShare = 2 * time.Second
 
 // collect takes an instance's results out of a query's result.
 func (j *judgement) collect(i *planned, w *workload.Workload, result resultSet) {
-	if j.phase == PhaseMutate && j.partial(i.instance, nil) {
+	if (j.phase == PhaseMutate || j.phase == PhaseRespond) && j.partial(i.instance, nil) {
 		return
 	}
 	var findings []Finding
@@ -514,6 +548,20 @@ func (j *judgement) collect(i *planned, w *workload.Workload, result resultSet) 
 				j.fault(i.instance, FaultError, err.Error())
 			}
 			j.result.Patches = append(j.result.Patches, patches...)
+			if i.FailMode == FailOpen && len(patches) > 0 {
+				if j.result.FailsOpen == nil {
+					j.result.FailsOpen = map[string]bool{}
+				}
+				j.result.FailsOpen[i.Name] = true
+			}
+			continue
+		}
+		if rule.effect == EffectAllowSync {
+			j.permit(i, term)
+			continue
+		}
+		if rule.effect == EffectRespond {
+			j.respond(i, term, func(f *Finding) { j.waiver().except(w, f) })
 			continue
 		}
 		decoded, err := decodeFindings(i.instance, rule.effect, term)
@@ -534,7 +582,9 @@ func (j *judgement) collect(i *planned, w *workload.Workload, result resultSet) 
 func (j *judgement) report(i *instance, w *workload.Workload, findings []Finding) {
 	findings = slices.Clone(findings) // the memo keeps them as they are
 	for n := range findings {
-		j.except(w, &findings[n])
+		findings[n].Enforcement = max(findings[n].Enforcement, i.enforcementAt(j.clock))
+		findings[n].Message += i.forecast(j.clock, findings[n].Effect)
+		j.waiver().except(w, &findings[n])
 	}
 	if !j.partial(i, findings) {
 		j.result.Findings = append(j.result.Findings, findings...)
@@ -571,28 +621,6 @@ func (j *judgement) memorise() {
 	}
 }
 
-// except names the exception that waives a finding. Where the only ones that covered it have
-// expired, the finding says so of the last: nobody else would tell why it is back.
-func (j *judgement) except(w *workload.Workload, finding *Finding) {
-	var last *Exception
-	for n := range j.engine.bundle.Exceptions {
-		e := &j.engine.bundle.Exceptions[n]
-		if !e.covers(j.request, w, finding) {
-			continue
-		}
-		if !e.expired(j.clock) {
-			finding.ExceptedBy = e.Name
-			return
-		}
-		if last == nil || e.expires.After(last.expires) {
-			last = e
-		}
-	}
-	if last != nil {
-		finding.Message += last.lapse()
-	}
-}
-
 // partial handles a policy some of whose reads are incomplete: it is undecided
 // unless what is missing could not change the outcome. What a policy promises of
 // further objects is about its findings, not about its patches.
@@ -607,8 +635,12 @@ func (j *judgement) partial(i *instance, findings []Finding) bool {
 		if !incomplete {
 			continue
 		}
-		switch more := i.policy.Reads[n].More; {
-		case j.phase == PhaseMutate:
+		more := "denies" // of further incidents
+		if n < len(i.policy.Reads) {
+			more = i.policy.Reads[n].More
+		}
+		switch {
+		case j.phase != PhaseValidate: // of a sync, too: what permits must know all
 		case more == "allows" && !slices.ContainsFunc(findings, stands),
 			more == "denies" && slices.ContainsFunc(findings, decides):
 			continue
@@ -640,7 +672,7 @@ func (j *judgement) missing(i *instance, what string) {
 // filled in, and refusing every workflow with a parameter would help nobody.
 func (j *judgement) unknown(i *instance, template bool, why, path string) {
 	if template && j.request.Door != DoorGate {
-		j.undecided(i, max(i.Enforcement, EnforceWarn), why, path)
+		j.undecided(i, max(i.enforcementAt(j.clock), EnforceWarn), why, path)
 		return
 	}
 	j.unknownOr(i, FaultInput, why, path)
@@ -655,7 +687,7 @@ func (j *judgement) unknownOr(i *instance, kind FaultKind, why, path string) {
 	}
 	var enforcement Enforcement
 	if i != nil {
-		enforcement = i.Enforcement
+		enforcement = i.enforcementAt(j.clock)
 	}
 	j.undecided(i, enforcement, why, path)
 }
@@ -671,7 +703,7 @@ func (j *judgement) undecided(i *instance, enforcement Enforcement, why, path st
 func (j *judgement) fault(i *instance, kind FaultKind, message string) {
 	fault := Fault{Kind: kind, Message: message}
 	if i != nil {
-		fault.Policy, fault.FailMode, fault.Enforcement = i.policy.ID, i.FailMode, i.Enforcement
+		fault.Policy, fault.FailMode, fault.Enforcement = i.policy.ID, i.FailMode, i.enforcementAt(j.clock)
 	}
 	j.result.Faults = append(j.result.Faults, fault)
 }
@@ -679,13 +711,10 @@ func (j *judgement) fault(i *instance, kind FaultKind, message string) {
 // finish sorts everything and drops what several pod templates of one object gave
 // twice: the same input always gives the same bytes.
 func (j *judgement) finish() {
-	slices.SortStableFunc(j.result.Findings, compareFindings)
+	j.result.Sort()
 	j.result.Findings = slices.CompactFunc(j.result.Findings, func(a, b Finding) bool {
 		return compareFindings(a, b) == 0 && a.ExceptedBy == b.ExceptedBy
 	})
-	slices.SortFunc(j.result.Faults, compareFaults)
 	j.result.Faults = slices.Compact(j.result.Faults)
-	slices.SortFunc(j.result.Undecided, compareUndecided)
 	j.result.Undecided = slices.Compact(j.result.Undecided)
-	slices.SortStableFunc(j.result.Patches, comparePatches)
 }

@@ -10,8 +10,9 @@ import (
 )
 
 // Exception waives findings of one policy for some objects until it expires. It
-// lives in the bundle, signed and reviewed like the policies; nothing a tenant can
-// create in the cluster is an exception (CVE-2024-48921).
+// lives in the bundle, signed and reviewed like the policies, or, where the bundle
+// lets it (exceptionsFrom), in the cluster; nothing else a tenant can create there is
+// an exception (CVE-2024-48921).
 //
 // Exceptions do not add up: a finding is waived by one exception that covers it
 // whole, or not at all (GHSA-gg4x-fgg2-h9w9). Faults are never waived.
@@ -26,6 +27,8 @@ type Exception struct {
 	// Expires is RFC 3339, a date (its first instant in UTC) or a time. From then on
 	// the exception waives nothing.
 	Expires string `json:"expires"`
+	// Grant says who grants it, nil for an exception of the bundle.
+	Grant *Grant `json:"grant,omitempty"`
 
 	expires                  time.Time
 	namespaces, names, kinds globs
@@ -49,6 +52,14 @@ func parseException(content []byte) (Exception, error) {
 	if err := decodeYAML(content, &e); err != nil {
 		return e, fmt.Errorf("reading the exception: %w", err)
 	}
+	if e.Grant != nil {
+		return e, fmt.Errorf("exception %q: grant is for exceptions of the cluster: leave it out", e.Name)
+	}
+	return NewException(e)
+}
+
+// NewException checks an exception and makes it ready for use.
+func NewException(e Exception) (Exception, error) {
 	var problems []error
 	report := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if e.APIVersion != APIVersion || e.Kind != "Exception" {
@@ -65,7 +76,7 @@ func parseException(content []byte) (Exception, error) {
 		report("selector: give namespaces, or clusterScoped: true")
 	}
 	var err error
-	if e.expires, err = parseExpiry(e.Expires); err != nil {
+	if e.expires, err = ParseMoment(e.Expires); err != nil {
 		report("expires: %w", err)
 	}
 	for _, list := range []struct {
@@ -88,7 +99,8 @@ func parseException(content []byte) (Exception, error) {
 	return e, nil
 }
 
-func parseExpiry(text string) (time.Time, error) {
+// ParseMoment reads when an exception ends or a ramp rises: a day, for its first instant in UTC, or an RFC 3339 time.
+func ParseMoment(text string) (time.Time, error) {
 	if t, err := time.Parse(time.DateOnly, text); err == nil {
 		return t, nil
 	}
@@ -104,7 +116,7 @@ func (e *Exception) expired(now time.Time) bool { return !now.Before(e.expires) 
 
 // lapse is what a finding says that an expired exception was about.
 func (e *Exception) lapse() string {
-	return fmt.Sprintf(" (exception %s expired on %s)", e.Name, e.expires.UTC().Format(time.DateOnly))
+	return fmt.Sprintf(" (exception %s expired on %s)", e.title(), e.expires.UTC().Format(time.DateOnly))
 }
 
 // covers says whether the exception, unless it has expired, waives a finding about a request.

@@ -48,15 +48,15 @@ type Reading struct {
 // maxReading keeps a whole list of containers from burying the line that matters.
 const maxReading = 200
 
-// Explain evaluates the deny and warn rules as Evaluate does, one policy at a time
+// Explain evaluates the deny and warn rules, for an event the respond rules, as Evaluate does, one policy at a time
 // and with a tracer, and says how each finding came about. It is for people who ask
 // why, never for deciding.
 func (e *Engine) Explain(ctx context.Context, r *Request, facts *Facts, now time.Time) ([]Trace, error) {
-	j := &judgement{engine: e, request: r, facts: facts, now: now.UTC().Truncate(time.Minute), phase: PhaseValidate}
+	j := &judgement{engine: e, request: r, facts: facts, now: now.UTC().Truncate(time.Minute), clock: now, phase: r.Phase()}
 	selected, _ := j.selectInstances()
 	var traces []Trace
 	for _, i := range selected {
-		p, err := e.plan(PhaseValidate, []*instance{i})
+		p, err := e.plan(j.phase, []*instance{i})
 		if err != nil {
 			return nil, fmt.Errorf("explaining %s: %w", i.Name, err)
 		}
@@ -99,7 +99,7 @@ func (j *judgement) explain(ctx context.Context, p *plan, w *workload.Workload) 
 	if err != nil || len(j.unchanged(p, w, in)) > 0 {
 		return nil, err
 	}
-	tracer := &ruleTracer{instance: p.instances[0].instance, input: withParameters(in.term, p.instances[0].unit)}
+	tracer := &ruleTracer{instance: p.instances[0].instance, phase: j.phase, input: withParameters(in.term, p.instances[0].unit)}
 	if _, err := j.engine.run(ctx, p, in, tracer); err != nil {
 		return nil, err
 	}
@@ -118,9 +118,10 @@ func withParameters(input *ast.Term, u *unit) *ast.Term {
 	return ast.ObjectTerm(pairs...)
 }
 
-// ruleTracer catches each time a deny or warn rule of one instance gives a value.
+// ruleTracer catches each time a rule of a phase of one instance gives a value.
 type ruleTracer struct {
 	instance *instance
+	phase    Phase
 	input    *ast.Term
 	traces   []Trace
 }
@@ -138,12 +139,12 @@ func (t *ruleTracer) TraceEvent(event topdown.Event) {
 		return
 	}
 	effect := Effect(rule.Head.Name)
-	if rule.Head.Key == nil || !slices.Contains(PhaseValidate.effects(), effect) {
+	if rule.Head.Key == nil || !slices.Contains(t.phase.effects(), effect) {
 		return
 	}
 	scope := t.scope(event)
 	key := scope.plug(rule.Head.Key)
-	finding, err := decodeFinding(t.instance, effect, key)
+	finding, err := t.decode(effect, key)
 	if err != nil {
 		return // Evaluate reports it
 	}
@@ -160,6 +161,15 @@ func (t *ruleTracer) TraceEvent(event topdown.Event) {
 	}) {
 		t.traces = append(t.traces, trace)
 	}
+}
+
+// decode reads what a rule gave; an action as a finding that names it.
+func (t *ruleTracer) decode(effect Effect, term *ast.Term) (Finding, error) {
+	if effect != EffectRespond {
+		return decodeFinding(t.instance, effect, term)
+	}
+	asked, err := decodeResponse(t.instance, term, time.Time{})
+	return asked.Finding(), err
 }
 
 // written is the rule as its author wrote it: compiling rewrites bodies.

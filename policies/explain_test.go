@@ -97,3 +97,17 @@ deny contains "x" if {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+func TestExplainOfAnEventNamesTheRuleThatAsks(t *testing.T) {
+	engine := mustCompile(t, bundleFiles("policies: [{policy: runtime/x}]\n", "x.rego", regoPolicy("runtime/x", "match: {events: {}}\n", `respond contains {"action": "isolate", "msg": "a shell"} if {
+	input.event.rule == "Terminal shell in container"
+}`)))
+	traces, err := engine.Explain(t.Context(), eventRequest(nil), &Facts{}, noon)
+	if err != nil || len(traces) != 1 {
+		t.Fatalf("got %+v, %v, want one trace", traces, err)
+	}
+	got := traces[0]
+	if got.Effect != EffectRespond || got.Message != "isolate: a shell" || len(got.Steps) != 1 || len(got.Steps[0].Reads) != 1 || got.Steps[0].Reads[0].Value != `"Terminal shell in container"` {
+		t.Errorf("got %+v, want the action, the line and what it read", got)
+	}
+}

@@ -42,6 +42,8 @@ type Facts struct {
 	// Images are what is known of images, by their canonical reference (workload.Image.Ref).
 	// One that is needed and not here is not known.
 	Images map[string]ImageFacts
+	// Exceptions are those that the cluster grants; a bundle takes those that its exceptionsFrom allows.
+	Exceptions []Exception
 }
 
 // withNewNamespace takes the namespace of a request that creates it from its object, as the API server

@@ -14,6 +14,10 @@ const (
 	EffectDeny  Effect = "deny"
 	EffectWarn  Effect = "warn"
 	EffectPatch Effect = "patch"
+	// EffectRespond asks for actions at run time: see Response.
+	EffectRespond Effect = "respond"
+	// EffectAllowSync permits a sync of secrets: see Permit.
+	EffectAllowSync Effect = "allow_sync"
 )
 
 // Finding is one thing a policy objects to. The policy says what is wrong and
@@ -23,6 +27,8 @@ type Finding struct {
 	// configured instance of it, equal to Policy unless the bundle names it otherwise.
 	Policy   string `json:"policy"`
 	Instance string `json:"instance,omitempty"`
+	// Bundle is the bundle of the policy, where several judge together.
+	Bundle   string `json:"bundle,omitempty"`
 	Title    string `json:"title"`
 	Severity string `json:"severity"` // critical, high, medium, low
 	// Effect is the rule it came from and Enforcement what the bundle makes of it here.
@@ -37,6 +43,8 @@ type Finding struct {
 	Fix []Change `json:"fix,omitempty"`
 	// ExceptedBy names the exception that waives this finding; such a finding has no effect.
 	ExceptedBy string `json:"exceptedBy,omitempty"`
+	// ExceptedUntil is when that exception ends, in UTC: "2027-01-31" for the beginning of a day, or an RFC 3339 time.
+	ExceptedUntil string `json:"exceptedUntil,omitempty"`
 }
 
 // Change is one step of a fix.
@@ -64,6 +72,7 @@ const (
 // Fault is a failure to judge. Policy is empty when no single policy is to blame.
 type Fault struct {
 	Policy   string    `json:"policy,omitempty"`
+	Bundle   string    `json:"bundle,omitempty"` // as Finding.Bundle
 	Kind     FaultKind `json:"kind"`
 	Message  string    `json:"message"`
 	FailMode FailMode  `json:"failMode"`
@@ -75,6 +84,7 @@ type Fault struct {
 // Live it denies as a fault does; at the gate it is listed by name.
 type Undecided struct {
 	Policy      string      `json:"policy"`
+	Bundle      string      `json:"bundle,omitempty"` // as Finding.Bundle
 	Reason      string      `json:"reason"`
 	Path        string      `json:"path,omitempty"`
 	Enforcement Enforcement `json:"enforcement"`

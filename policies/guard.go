@@ -62,15 +62,17 @@ const (
 	rootWorkload = iota
 	rootImages
 	rootRequest
+	rootIncidents
 	roots
 )
 
 // newGuardRun makes a run for the guards of all policies, one after the other.
-func newGuardRun(w *workload.Workload, r *requestShape) *guardRun {
+func newGuardRun(w *workload.Workload, r *requestShape, incidents *[]incidentShape) *guardRun {
 	run := &guardRun{slots: make([]reflect.Value, 24)}
 	run.slots[rootWorkload] = reflect.ValueOf(w).Elem()
 	run.slots[rootImages] = reflect.ValueOf(&w.Images).Elem()
 	run.slots[rootRequest] = reflect.ValueOf(r).Elem()
+	run.slots[rootIncidents] = reflect.ValueOf(incidents).Elem()
 	return run
 }
 
@@ -336,6 +338,8 @@ func (b *guardBuilder) resolveRef(ref ast.Ref) (access, bool) {
 			a = access{slot: rootWorkload, typ: reflect.TypeFor[workload.Workload]()}
 		case "images":
 			a = access{slot: rootImages, typ: reflect.TypeFor[[]workload.Image]()}
+		case "incidents":
+			a = access{slot: rootIncidents, typ: reflect.TypeFor[[]incidentShape]()}
 		case "request":
 			a = access{slot: rootRequest, typ: reflect.TypeFor[requestShape]()}
 		default:

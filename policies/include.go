@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-
-	"sigs.k8s.io/yaml"
 )
 
 // Included is a bundle that others may build on: include in bundle.yaml names it.
@@ -26,7 +24,7 @@ func readIncluding(fsys fs.FS, available []Included) (own, included map[string][
 		Include string `json:"include"`
 	}
 	// A manifest that cannot be read is reported with the other mistakes, by Load.
-	if yaml.Unmarshal(own["bundle.yaml"], &manifest) != nil || manifest.Include == "" {
+	if decodeLoosely(own["bundle.yaml"], &manifest) != nil || manifest.Include == "" {
 		return own, nil, nil
 	}
 	at := slices.IndexFunc(available, func(i Included) bool { return i.Name == manifest.Include })
@@ -65,7 +63,11 @@ func availableNames(available []Included) string {
 
 // include lays a manifest over that of an included bundle: its own profiles and its own policies
 // replace those of the same name, its namespaces are asked first.
+//
+// What the manifest configures in every profile counts in the included ones, too, whatever those say of it: that it did not would be
+// a rule that is silently not applied.
 func (m *Manifest) include(below *Manifest) {
+	own := slices.Clone(m.Policies)
 	for _, instance := range below.Policies {
 		if !slices.ContainsFunc(m.Policies, func(own Instance) bool { return own.name() == instance.name() }) {
 			m.Policies = append(m.Policies, instance)
@@ -73,6 +75,7 @@ func (m *Manifest) include(below *Manifest) {
 	}
 	for _, profile := range below.Profiles {
 		if !slices.ContainsFunc(m.Profiles, func(own Profile) bool { return own.Name == profile.Name }) {
+			profile.Policies = replaced(profile.Policies, own)
 			m.Profiles = append(m.Profiles, profile)
 		}
 	}
@@ -82,10 +85,46 @@ func (m *Manifest) include(below *Manifest) {
 	}
 }
 
+// replaced are instances with others of the same name in their place.
+func replaced(instances, by []Instance) []Instance {
+	instances = slices.Clone(instances)
+	for n := range instances {
+		if at := slices.IndexFunc(by, func(i Instance) bool { return i.name() == instances[n].name() }); at >= 0 {
+			instances[n] = by[at]
+		}
+	}
+	return instances
+}
+
 // name is the instance's name, by default that of its policy.
 func (i Instance) name() string {
 	if i.Name != "" {
 		return i.Name
 	}
 	return i.Policy
+}
+
+// extensions refuses files that add rules to a package of the included bundle: whoever reads a helper of it there must
+// get what it says, and nothing else.
+func extensions(modules map[string]*parsedModule, included map[string][]byte) []error {
+	theirs := map[string]string{} // file by package
+	for name := range included {
+		if module := modules[name].module(); module != nil {
+			theirs[module.Package.Path.String()] = name
+		}
+	}
+	var problems []error
+	for _, name := range sortedKeys(modules) {
+		if _, is := included[name]; is {
+			continue
+		}
+		module := modules[name].module()
+		if module == nil {
+			continue
+		}
+		if file, taken := theirs[module.Package.Path.String()]; taken {
+			problems = append(problems, fmt.Errorf("%s: package %s is that of %s in the included bundle: give yours a package of its own", name, strings.TrimPrefix(module.Package.Path.String(), "data."), file))
+		}
+	}
+	return problems
 }

@@ -29,12 +29,15 @@ var (
 	namespaceKey = ast.StringTerm("namespace")
 	clusterKey   = ast.StringTerm("cluster")
 	nowKey       = ast.StringTerm("now")
+	eventKey     = ast.StringTerm("event")
+	syncKey      = ast.StringTerm("sync")
+	incidentsKey = ast.StringTerm("incidents")
 )
 
 // newInput builds the input of a plan for one workload of a request (nil where
 // there is none): just the sections, and in them the fields, that some policy reads.
-func (p *plan) newInput(r *Request, w *workload.Workload, facts *Facts, trust *signer.Configuration, now time.Time) (*input, error) {
-	pairs := make([][2]*ast.Term, 0, 9)
+func (p *plan) newInput(r *Request, w *workload.Workload, facts *Facts, trust *signer.Configuration, now, clock time.Time) (*input, error) {
+	pairs := make([][2]*ast.Term, 0, 12)
 	add := func(key, value *ast.Term) {
 		if value != nil {
 			pairs = append(pairs, [2]*ast.Term{key, value})
@@ -82,13 +85,40 @@ func (p *plan) newInput(r *Request, w *workload.Workload, facts *Facts, trust *s
 		add(raw.key, term)
 	}
 	if reads := p.reads.fields["cluster"]; reads != nil {
-		cluster, err := encodeCluster(facts.Cluster, reads)
+		cluster, err := encodeCluster(p.visible(facts.Cluster), reads)
 		if err != nil {
 			return nil, err
 		}
 		add(clusterKey, cluster)
 	}
+	if reads := p.reads.fields["incidents"]; reads != nil {
+		incidents, err := encodeIncidents(facts.Cluster, clock, reads)
+		if err != nil {
+			return nil, err
+		}
+		add(incidentsKey, incidents)
+	}
+	if p.event != nil && r.Event != nil {
+		shape, err := newEventShape(r.Event, p.reads.fields["event"])
+		if err != nil {
+			return nil, err
+		}
+		add(eventKey, p.event(reflect.ValueOf(shape).Elem()))
+	}
+	if p.sync != nil && r.Sync != nil {
+		add(syncKey, p.sync(reflect.ValueOf(r.Sync).Elem()))
+	}
 	return &input{term: ast.ObjectTerm(pairs...), now: now, workload: w}, nil
+}
+
+// visible are the objects for input.cluster: incidents are among them for policies that declare to read them as objects.
+func (p *plan) visible(objects []Object) []Object {
+	if p.reads.fields["incidents"] == nil {
+		return objects
+	}
+	return slices.DeleteFunc(slices.Clone(objects), func(o Object) bool {
+		return aboutIncidents(o) && !slices.Contains(p.declared, Read{Group: o.Group, Resource: o.Resource})
+	})
 }
 
 func newRequestShape(r *Request, reads *readSet) (*requestShape, error) {

@@ -31,7 +31,9 @@ type Interest struct {
 func (e *Engine) Interests(profile string) []Interest {
 	found := map[indexKey]*interested{}
 	for key, instances := range e.index.entries {
-		if profile != "" && key.profile != profile {
+		// Events and syncs come by other doors, and what a pod's own token may not do is asked by an entry that is there only while a pod is
+		// quarantined.
+		if profile != "" && key.profile != profile || key.operation == OperationEvent || syncResources[key.operation] != "" || key.group == wildcard {
 			continue
 		}
 		key.profile = ""
@@ -136,4 +138,28 @@ func compareInterests(a, b Interest) int {
 		strings.Compare(a.Operation, b.Operation),
 		closedFirst(a)-closedFirst(b),
 	)
+}
+
+// MergeInterests are those of several engines, as if all their policies were of one.
+func MergeInterests(all ...[]Interest) []Interest {
+	found := map[indexKey]*interested{}
+	for _, interest := range slices.Concat(all...) {
+		key := indexKey{group: interest.Group, resource: interest.Resource, operation: interest.Operation}
+		if found[key] == nil {
+			found[key] = &interested{}
+		}
+		merged := found[key]
+		merged.mutates = merged.mutates || interest.Mutates
+		merged.validates = merged.validates || interest.Validates
+		merged.all.add(interest.Namespaces)
+		if interest.FailClosed {
+			merged.closed.add(interest.Namespaces)
+		}
+	}
+	var interests []Interest
+	for key, interested := range found {
+		interests = append(interests, interested.in(key)...)
+	}
+	slices.SortFunc(interests, compareInterests)
+	return interests
 }

@@ -3,6 +3,7 @@ package policies
 import (
 	"fmt"
 
+	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/portcullis-dev/portcullis/signer"
 )
 
@@ -20,6 +21,25 @@ func (b *Bundle) Trusting(trust *signer.Trust) (*Bundle, error) {
 	return &other, nil
 }
 
+// librariesOf are the shared modules that a module refers to, itself or by others.
+func (b *Bundle) librariesOf(module *ast.Module) map[string]*ast.Module {
+	found := map[string]*ast.Module{}
+	var follow func(*ast.Module)
+	follow = func(module *ast.Module) {
+		ast.WalkRefs(module, func(ref ast.Ref) bool {
+			for file, shared := range b.libraries {
+				if found[file] == nil && (ref.HasPrefix(shared.Package.Path) || shared.Package.Path.HasPrefix(ref) && ref[0].Equal(ast.DefaultRootDocument)) {
+					found[file] = shared
+					follow(shared)
+				}
+			}
+			return false
+		})
+	}
+	follow(module)
+	return found
+}
+
 // Only is a bundle of a single policy of b, enforced, with the given parameters
 // and without exceptions. It serves samples and tests of the policy.
 func (b *Bundle) Only(id string, parameters map[string]any) (*Bundle, error) {
@@ -35,7 +55,7 @@ func (b *Bundle) Only(id string, parameters map[string]any) (*Bundle, error) {
 		},
 		Policies:   map[string]*Policy{id: policy},
 		Digest:     b.Digest,
-		libraries:  b.libraries,
+		libraries:  b.librariesOf(policy.module),
 		data:       b.data,
 		trust:      b.trust,
 		exemptions: b.exemptions,

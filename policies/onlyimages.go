@@ -3,7 +3,7 @@ package policies
 import "slices"
 
 // aboutObject are the sections of the input that only an object has, or its surroundings.
-var aboutObject = []string{"workload", "object", "oldObject", "namespace", "cluster", "subject", "event"}
+var aboutObject = []string{"workload", "object", "oldObject", "namespace", "cluster", "subject", "event", "incidents"}
 
 // OnlyImages is e with nothing but the policies that judge images as such: their deny and
 // warn rules read evidence about images and nothing of the object or its surroundings, and

@@ -10,6 +10,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
 	"github.com/portcullis-dev/portcullis/admission/workload"
+	"github.com/portcullis-dev/portcullis/secrets"
 )
 
 // Phase says which rules are evaluated.
@@ -20,11 +21,20 @@ type Phase string
 const (
 	PhaseMutate   Phase = "mutate"
 	PhaseValidate Phase = "validate"
+	// PhaseRespond is the only one of an event.
+	PhaseRespond Phase = "respond"
+	// PhaseSync is the only one of a sync of secrets.
+	PhaseSync Phase = "sync"
 )
 
 func (p Phase) effects() []Effect {
-	if p == PhaseMutate {
+	switch p {
+	case PhaseMutate:
 		return []Effect{EffectPatch}
+	case PhaseRespond:
+		return []Effect{EffectRespond}
+	case PhaseSync:
+		return []Effect{EffectAllowSync, EffectDeny, EffectWarn}
 	}
 	return []Effect{EffectDeny, EffectWarn}
 }
@@ -49,8 +59,10 @@ type plan struct {
 	reads     *readSet // of all instances
 	// sections encode the parts of the input that come from Go values; nil for a
 	// part nobody reads.
-	request, subject, workload, namespace, now encoder
-	images                                     *imageEncoder
+	request, subject, workload, namespace, now, event, sync encoder
+	images                                                  *imageEncoder
+	// declared are the kinds of incidents that some policy declares to read, and so sees in cluster.
+	declared []Read
 	// print, printImages and printRequest give the key of the memo; remembers is false
 	// where no instance takes part in it.
 	print, printImages, printRequest printer
@@ -134,6 +146,9 @@ func newPlan(compiler *ast.Compiler, key planKey, instances []*instance, unprune
 			in.reads.merge(i.unit.reads[effect])
 		}
 		in.sectionsRead = sectionsOf(in.reads)
+		for _, read := range i.policy.Reads {
+			p.declared = append(p.declared, Read{Group: read.Group, Resource: read.Resource})
+		}
 		p.reads.merge(in.reads)
 		if in.memo = phase == PhaseValidate && in.memoizable(); in.memo {
 			p.remembers = true
@@ -161,6 +176,8 @@ func newPlan(compiler *ast.Compiler, key planKey, instances []*instance, unprune
 	p.images = newImageEncoder(p.reads.fields["images"])
 	p.namespace = section(reflect.TypeFor[Namespace](), "namespace")
 	p.now = section(reflect.TypeFor[string](), "now")
+	p.event = section(reflect.TypeFor[eventShape](), "event")
+	p.sync = section(reflect.TypeFor[secrets.Sync](), "sync")
 	p.print = newPrinter(reflect.TypeFor[workload.Workload](), remembered.fields["workload"])
 	p.printImages = newPrinter(reflect.TypeFor[[]workload.Image](), remembered.fields["images"])
 	p.printRequest = newPrinter(reflect.TypeFor[requestShape](), remembered.fields["request"])

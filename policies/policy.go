@@ -56,6 +56,23 @@ type Matching struct {
 	Workload   string          `json:"workload,omitempty"`
 	Resources  []GroupResource `json:"resources,omitempty"`
 	Operations []string        `json:"operations,omitempty"` // CREATE and UPDATE by default
+	// Events makes it a policy about events, with a respond rule; then there is no other field.
+	Events *EventMatching `json:"events,omitempty"`
+	// Caller is "pod" for requests by the token of a pod only. Then resources may be "*" of the group "*": all of them.
+	Caller string `json:"caller,omitempty"`
+	// Syncs makes it a policy about syncs of secrets, with allow_sync, deny and warn rules; then there is no other field.
+	Syncs *SyncMatching `json:"syncs,omitempty"`
+}
+
+// concerns decides by what was seen, or by who asks.
+func (m *Matching) concerns(r *Request) bool {
+	if m.Events != nil && !m.Events.matches(r.Event) {
+		return false
+	}
+	if m.Syncs != nil && !m.Syncs.matches(r.Sync) {
+		return false
+	}
+	return m.Caller == "" || r.Subject.Pod() != ""
 }
 
 // GroupResource names resources of one API group, with subresources as "pods/exec".
@@ -77,7 +94,7 @@ type ReadDeclaration struct {
 var (
 	severities = []string{"critical", "high", "medium", "low"}
 	operations = []string{"CREATE", "UPDATE", "DELETE", "CONNECT"}
-	effects    = []Effect{EffectDeny, EffectWarn, EffectPatch}
+	effects    = []Effect{EffectDeny, EffectWarn, EffectPatch, EffectRespond, EffectAllowSync}
 )
 
 const (
@@ -144,6 +161,9 @@ func (p *Policy) readMetadata() error {
 	if found == nil {
 		return errors.New("the package has no # METADATA: a policy needs title, description, severity, match and remediation")
 	}
+	if !within(found.Custom, new(int)) {
+		return fmt.Errorf("reading metadata: custom: it is of more than %d bytes and values with its aliases written out: say less", maxMetadata)
+	}
 	custom, err := json.Marshal(found.Custom)
 	if err != nil {
 		return fmt.Errorf("reading metadata: %w", err)
@@ -155,6 +175,17 @@ func (p *Policy) readMetadata() error {
 	p.Remediation = strings.TrimSpace(p.Remediation)
 	for _, related := range found.RelatedResources {
 		p.Related = append(p.Related, related.Ref.String())
+	}
+	if p.Subject.Events != nil && len(p.Subject.Operations) == 0 {
+		p.Subject.Operations = []string{OperationEvent}
+	}
+	if p.Subject.Syncs != nil {
+		if len(p.Subject.Operations) > 0 {
+			return errors.New("metadata: match: operations of syncs stand below syncs")
+		}
+		if p.Subject.Operations = p.Subject.Syncs.Operations; len(p.Subject.Operations) == 0 {
+			p.Subject.Operations = []string{OperationSync, OperationPush}
+		}
 	}
 	if len(p.Subject.Operations) == 0 {
 		p.Subject.Operations = []string{"CREATE", "UPDATE"}
@@ -174,6 +205,14 @@ func (p *Policy) checkMetadata() error {
 		report("severity %q: use one of %s", p.Severity, strings.Join(severities, ", "))
 	}
 	switch {
+	case p.Subject.Syncs != nil:
+		for _, err := range p.Subject.checkSyncs() {
+			report("match: %w", err)
+		}
+	case p.Subject.Events != nil:
+		for _, err := range p.Subject.checkEvents() {
+			report("match: %w", err)
+		}
 	case p.Subject.Workload != "" && len(p.Subject.Resources) > 0:
 		report("match: give workload or resources, not both")
 	case p.Subject.Workload == "" && len(p.Subject.Resources) == 0:
@@ -186,14 +225,26 @@ func (p *Policy) checkMetadata() error {
 			report("match: resources of group %q: name at least one resource, none of them empty", group.Group)
 		}
 	}
+	switch p.Subject.Caller {
+	case callerPod:
+	case "":
+		if p.Subject.wild() {
+			report("match: resources %q: only a policy about one caller (caller: pod) may be about all resources", wildcard)
+		}
+	default:
+		report("match: caller %q: use pod, or none for everybody", p.Subject.Caller)
+	}
+	if p.Subject.wild() && !p.Subject.anyResource() {
+		report("match: resources: %q stands for all groups and all resources: write [{group: %q, resources: [%q]}]", wildcard, wildcard, wildcard)
+	}
 	for _, operation := range p.Subject.Operations {
-		if !slices.Contains(operations, operation) {
+		if p.Subject.Events == nil && p.Subject.Syncs == nil && !slices.Contains(operations, operation) {
 			report("match: operation %q: use one of %s", operation, strings.Join(operations, ", "))
 		}
 	}
 	for _, door := range p.Doors {
-		if !slices.Contains([]Door{DoorGate, DoorAdmission, DoorAudit}, door) {
-			report("door %q: use gate, admission or audit", door)
+		if !slices.Contains([]Door{DoorGate, DoorAdmission, DoorAudit, DoorResponder, DoorSecrets}, door) {
+			report("door %q: use gate, admission, audit, responder or secrets", door)
 		}
 	}
 	for _, read := range p.Reads {
@@ -296,10 +347,27 @@ func (p *Policy) readRules() error {
 			}
 		}
 	}
-	if len(p.Effects) == 0 {
-		return errors.New("the policy has no deny, warn or patch rule")
+	switch {
+	case len(p.Effects) == 0:
+		return errors.New("the policy has no deny, warn, patch, respond or allow_sync rule")
+	case p.has(EffectRespond) && p.Subject.Events == nil:
+		return errors.New("a policy with a respond rule is about events: say which (match: {events: {priority: warning}})")
+	case p.Subject.Events != nil && !slices.Equal(p.Effects, []Effect{EffectRespond}):
+		return errors.New("a policy about events has respond rules only: there is nothing to deny or to patch")
 	}
-	return nil
+	return p.checkSyncRules()
+}
+
+// checkEvents says what is wrong with the match of a policy about events.
+func (m *Matching) checkEvents() []error {
+	var problems []error
+	if m.Workload != "" || len(m.Resources) > 0 || m.Caller != "" || !slices.Equal(m.Operations, []string{OperationEvent}) {
+		problems = append(problems, errors.New("a policy about events has nothing beside events: no workload, resources, caller or operations"))
+	}
+	if err := m.Events.compile(); err != nil {
+		problems = append(problems, err)
+	}
+	return problems
 }
 
 // has says whether the policy has a rule of an effect.
@@ -307,3 +375,29 @@ func (p *Policy) has(effect Effect) bool { return slices.Contains(p.Effects, eff
 
 // at says whether the policy applies at a door.
 func (p *Policy) at(door Door) bool { return len(p.Doors) == 0 || slices.Contains(p.Doors, door) }
+
+// maxMetadata bounds what a policy says of itself in bytes and values, of which those of the library have a few hundred: aliases can
+// make much of little.
+const maxMetadata = 1 << 20
+
+// within adds up how large a value is, and says whether that is no more than maxMetadata. It looks no further than that.
+func within(value any, size *int) bool {
+	*size++
+	switch value := value.(type) {
+	case string:
+		*size += len(value)
+	case []any:
+		for _, item := range value {
+			if !within(item, size) {
+				return false
+			}
+		}
+	case map[string]any:
+		for key, item := range value {
+			if *size += len(key); !within(item, size) {
+				return false
+			}
+		}
+	}
+	return *size <= maxMetadata
+}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 
+	"github.com/portcullis-dev/portcullis/runtime/response"
+	"github.com/portcullis-dev/portcullis/secrets"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -15,6 +17,8 @@ const (
 	DoorGate      Door = "gate"
 	DoorAdmission Door = "admission"
 	DoorAudit     Door = "audit"
+	DoorResponder Door = "responder" // events at run time
+	DoorSecrets   Door = "secrets"   // secrets of Vault, before they are read and before they are written
 )
 
 // Request is one change of a cluster to be judged, whatever the door. It has the
@@ -22,7 +26,7 @@ const (
 type Request struct {
 	Door        Door
 	UID         string
-	Operation   string // CREATE, UPDATE, DELETE, CONNECT
+	Operation   string // CREATE, UPDATE, DELETE, CONNECT; EVENT at the responder, SYNC and PUSH of secrets
 	Resource    metav1.GroupVersionResource
 	Kind        metav1.GroupVersionKind
 	SubResource string
@@ -36,6 +40,30 @@ type Request struct {
 	// Profile overrides the profile that the bundle assigns to the namespace, "" for
 	// no override.
 	Profile string
+	// Event is what was seen, for the operation EVENT only.
+	Event *response.Event
+	// Sync is what is to be read from Vault or written to it, for the operations SYNC and PUSH only.
+	Sync *secrets.Sync
+	// Redacted are the paths of values that a journal has replaced: "object.data", "oldObject.stringData".
+	// A policy that can read one is undecided.
+	Redacted []string
+
+	forms *forms // see Share
+}
+
+// Scope is the namespace whose rules apply: that of the request or, for a Namespace, its own name; "" for other
+// objects without a namespace.
+func (r *Request) Scope() string { return r.namespace() }
+
+// Phase is the one in which a request is answered: that of an event, of a sync, or the validation of a change.
+func (r *Request) Phase() Phase {
+	if r.Operation == OperationEvent {
+		return PhaseRespond
+	}
+	if syncResources[r.Operation] != "" {
+		return PhaseSync
+	}
+	return PhaseValidate
 }
 
 // Subject is who asks.

@@ -68,7 +68,7 @@ const maxFormatWidth = 100
 // width.
 func checkFormats(module *ast.Module) []error {
 	var problems []error
-	walkCalls(module, func(operator string, operands []*ast.Term, location *ast.Location) {
+	WalkCalls(module, func(operator string, operands []*ast.Term, location *ast.Location) {
 		if operator != "sprintf" || len(operands) == 0 {
 			return
 		}
@@ -87,7 +87,7 @@ func checkFormats(module *ast.Module) []error {
 // checkPrints refuses print, which OPA would drop without a word.
 func checkPrints(module *ast.Module) []error {
 	var problems []error
-	walkCalls(module, func(operator string, _ []*ast.Term, location *ast.Location) {
+	WalkCalls(module, func(operator string, _ []*ast.Term, location *ast.Location) {
 		if operator == "print" {
 			problems = append(problems, fmt.Errorf("%v: print is for tests only: nobody would see what it prints", location))
 		}
@@ -105,7 +105,7 @@ var patternOperand = map[string]int{
 // are parameters stand in the rules by now.
 func checkPatterns(module *ast.Module) []error {
 	var problems []error
-	walkCalls(module, func(operator string, operands []*ast.Term, location *ast.Location) {
+	WalkCalls(module, func(operator string, operands []*ast.Term, location *ast.Location) {
 		at, ok := patternOperand[operator]
 		if !ok || at >= len(operands) {
 			return
@@ -119,9 +119,9 @@ func checkPatterns(module *ast.Module) []error {
 	return problems
 }
 
-// walkCalls visits all calls of a module that is not compiled yet: those that are
-// expressions and those inside others.
-func walkCalls(module *ast.Module, visit func(operator string, operands []*ast.Term, location *ast.Location)) {
+// WalkCalls visits all calls of a module that is not compiled yet: those that are
+// expressions and those inside others. The operator is written as in the module.
+func WalkCalls(module *ast.Module, visit func(operator string, operands []*ast.Term, location *ast.Location)) {
 	ast.WalkTerms(module, func(term *ast.Term) bool {
 		if call, ok := term.Value.(ast.Call); ok {
 			visit(call[0].String(), call[1:], term.Location)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/portcullis-dev/portcullis/admission/workload"
+	"github.com/portcullis-dev/portcullis/secrets"
 )
 
 // inputShape is input as the schema and the encoder see it: what each section of
@@ -18,6 +19,9 @@ type inputShape struct {
 	Namespace Namespace         `json:"namespace"`
 	Cluster   []objectShape     `json:"cluster"`
 	Images    []fullImageShape  `json:"images"`
+	Incidents []incidentShape   `json:"incidents"`
+	Event     eventShape        `json:"event"`
+	Sync      secrets.Sync      `json:"sync"`
 	Now       string            `json:"now"`
 }
 

@@ -2,11 +2,12 @@ package policies
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 
+	"github.com/portcullis-dev/portcullis/admission/manifest"
 	kjson "sigs.k8s.io/json"
-	"sigs.k8s.io/yaml"
 )
 
 // decodeYAML reads a file of a bundle. It is strict: fields that are unknown, given
@@ -16,11 +17,20 @@ func decodeYAML(content []byte, into any) error {
 	if err := oneDocument(content); err != nil {
 		return err
 	}
-	raw, err := yaml.YAMLToJSONStrict(content)
+	raw, err := manifest.YAMLToJSON(content)
 	if err != nil {
 		return err
 	}
 	return decodeStrict(raw, into)
+}
+
+// decodeLoosely reads the fields of a file that are asked for, and leaves out all others.
+func decodeLoosely(content []byte, into any) error {
+	raw, err := manifest.YAMLToJSON(content)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, into)
 }
 
 // decodeStrict is decodeYAML for JSON.

@@ -35,7 +35,8 @@ patches changes pods on the way in instead of refusing them.
 
 const legend = "`pss` is a control of the Pod Security Standards, `nsa` a section of the NSA/CISA Kubernetes Hardening\n" +
 	"Guidance, `cis` a recommendation of the CIS Kubernetes Benchmark, `nist-800-190` a section of NIST SP 800-190,\n" +
-	"`nist-800-204d` a section of NIST SP 800-204D, `slsa` a requirement of SLSA, `owasp-k8s` an entry of the OWASP Kubernetes Top Ten.\n"
+	"`nist-800-204d` a section of NIST SP 800-204D, `slsa` a requirement of SLSA, `owasp-k8s` an entry of the OWASP Kubernetes Top Ten,\n" +
+	"`mitre` a tactic or technique of MITRE ATT&CK.\n"
 
 func TestLibraryIsDocumented(t *testing.T) {
 	got, err := document(load(t))

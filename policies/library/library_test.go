@@ -3,6 +3,7 @@ package library_test
 import (
 	"context"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/portcullis-dev/portcullis/policies"
@@ -10,9 +11,12 @@ import (
 	"github.com/portcullis-dev/portcullis/policies/sample"
 )
 
+// embedded is the library, loaded once: nobody changes it.
+var embedded = sync.OnceValues(func() (*policies.Bundle, error) { return policies.Load(library.FS()) })
+
 func load(t testing.TB) *policies.Bundle {
 	t.Helper()
-	bundle, err := policies.Load(library.FS())
+	bundle, err := embedded()
 	if err != nil {
 		t.Fatal(err)
 	}

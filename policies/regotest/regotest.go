@@ -15,6 +15,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/tester"
 	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"github.com/portcullis-dev/portcullis/policies"
 )
 
 // timeout is for one test. Tests are small; one that runs longer loops.
@@ -31,20 +33,55 @@ type Result struct {
 	Problem string
 }
 
-// Run runs the tests of all files below a directory of a bundle ("." for all of
-// it). Policies and libraries of the whole bundle are loaded with them.
-func Run(ctx context.Context, bundle fs.FS, below string) ([]Result, error) {
+// Options say which tests are run, and with what.
+type Options struct {
+	// Below is the folder of the bundle whose tests are run, "." or "" for all of it.
+	Below string
+	// Included are the Rego files of a bundle that this one builds on, by file. Their own tests are not run.
+	Included map[string]*ast.Module
+	// Tracer sees each step of the tests, nil for nobody: for coverage.
+	Tracer topdown.QueryTracer
+}
+
+// foreignFolders hold Rego for other tools, which is no part of the bundle's own.
+var foreignFolders = []string{"gatekeeper", "conftest"}
+
+// Run runs the tests of a bundle. All of its policies and shared Rego are loaded with them.
+func Run(ctx context.Context, bundle fs.FS, o Options) ([]Result, error) {
 	modules, err := load(bundle)
 	if err != nil {
 		return nil, err
 	}
+	for file, module := range o.Included {
+		if _, own := modules[file]; !own {
+			modules[file] = module
+		}
+	}
+	below := cmp.Or(o.Below, ".")
+	if o.Tracer != nil {
+		results, err := run(ctx, modules, below, o.Tracer)
+		failed := slices.ContainsFunc(results, func(r Result) bool { return r.Problem != "" })
+		if err != nil || !failed {
+			return results, err
+		}
+	}
+	return run(ctx, modules, below, nil)
+}
+
+// run runs the tests with a tracer for coverage or, for nil, with one that finds the line of a failure: OPA takes one.
+func run(ctx context.Context, modules map[string]*ast.Module, below string, tracer topdown.QueryTracer) ([]Result, error) {
 	runner := tester.NewRunner().
+		SetCompiler(compiler()).
 		SetDefaultRegoVersion(ast.RegoV1).
 		SetModules(modules).
 		SetTimeout(timeout).
 		CapturePrintOutput(true).
-		EnableTracing(true). // without it a failure has no line
+		EnableTracing(tracer == nil).
+		SetCoverageRuns(nil). // why a line is not reached is for its author
 		RaiseBuiltinErrors(true)
+	if tracer != nil {
+		runner.SetCoverageQueryTracer(tracer)
+	}
 	outcomes, err := runner.RunTests(ctx, nil)
 	if err != nil {
 		return nil, fmt.Errorf("running the Rego tests: %w", err)
@@ -65,9 +102,25 @@ func Run(ctx context.Context, bundle fs.FS, below string) ([]Result, error) {
 	return results, ctx.Err()
 }
 
+// compiler holds tests to the sandbox of policies: a controller runs those of every bundle that it is given, and
+// http.send in one would be its hand on the network. Tests may print, and say the cases they go through.
+func compiler() *ast.Compiler {
+	sandbox := policies.Sandbox()
+	for _, builtin := range ast.CapabilitiesForThisVersion().Builtins {
+		if slices.Contains([]string{"print", "internal.print", "internal.test_case"}, builtin.Name) &&
+			!slices.ContainsFunc(sandbox.Builtins, func(other *ast.Builtin) bool { return other.Name == builtin.Name }) {
+			sandbox.Builtins = append(sandbox.Builtins, builtin)
+		}
+	}
+	return ast.NewCompiler().WithCapabilities(sandbox).WithEnablePrintStatements(true).WithDefaultRegoVersion(ast.RegoV1)
+}
+
 func load(bundle fs.FS) (map[string]*ast.Module, error) {
 	modules := map[string]*ast.Module{}
 	err := fs.WalkDir(bundle, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && (slices.Contains(foreignFolders, name) || strings.HasPrefix(path.Base(name), ".") && name != ".") {
+			return fs.SkipDir
+		}
 		if err != nil || entry.IsDir() || path.Ext(name) != ".rego" {
 			return err
 		}

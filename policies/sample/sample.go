@@ -1,6 +1,6 @@
 // Package sample runs the samples that every policy carries: manifests it must
-// allow, manifests it must object to, and objects it must patch to exactly a
-// given result. docs/policies.md says how they are laid out.
+// allow, manifests it must object to, objects it must patch to exactly a
+// given result, and events it must act on or leave alone. docs/policies.md says how they are laid out.
 package sample
 
 import (
@@ -20,6 +20,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/manifest"
 	"github.com/portcullis-dev/portcullis/admission/patch"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/runtime/response"
 	"github.com/portcullis-dev/portcullis/signer"
 	admissionv1 "k8s.io/api/admission/v1"
 	"sigs.k8s.io/yaml"
@@ -34,6 +35,12 @@ const (
 	Deny  Kind = "deny"
 	Patch Kind = "patch"
 	Keep  Kind = "keep"
+	// Respond are events that a policy has to act on, Ignore those that it has to leave alone.
+	Respond Kind = "respond"
+	Ignore  Kind = "ignore"
+	// Permit are syncs of secrets that a policy has to permit (one that only denies: not to deny), Refuse those that it must not.
+	Permit Kind = "permit"
+	Refuse Kind = "refuse"
 )
 
 // Sample is one file of a policy's testdata.
@@ -44,6 +51,7 @@ type Sample struct {
 	File   string
 
 	judged  []admission.Request
+	actions [][]response.Action // that each event has to lead to, nil for any
 	cluster []policies.Object
 	spaces  map[string]*policies.Namespace
 	images  map[string]policies.ImageFacts // by canonical reference
@@ -72,6 +80,9 @@ func Load(fsys fs.FS, policy *policies.Policy) (*Suite, error) {
 	raw, err := fs.ReadFile(fsys, path.Join(root, "parameters.yaml"))
 	switch {
 	case err == nil:
+		if err := manifest.CheckAliases(raw); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", path.Join(root, "parameters.yaml"), err)
+		}
 		if err := yaml.UnmarshalStrict(raw, &suite.Parameters); err != nil {
 			return nil, fmt.Errorf("reading %s: %w", path.Join(root, "parameters.yaml"), err)
 		}
@@ -81,7 +92,7 @@ func Load(fsys fs.FS, policy *policies.Policy) (*Suite, error) {
 	if suite.Trust, err = loadTrust(fsys, path.Join(root, "trust.yaml")); err != nil {
 		return nil, err
 	}
-	for _, kind := range []Kind{Allow, Deny, Patch, Keep} {
+	for _, kind := range []Kind{Allow, Deny, Patch, Keep, Respond, Ignore, Permit, Refuse} {
 		if err := suite.loadKind(fsys, root, kind); err != nil {
 			return nil, err
 		}
@@ -95,7 +106,7 @@ func loadTrust(fsys fs.FS, file string) (*signer.Trust, error) {
 		return nil, nil
 	}
 	if err == nil {
-		raw, err = yaml.YAMLToJSONStrict(raw)
+		raw, err = manifest.YAMLToJSON(raw)
 	}
 	var trust *signer.Trust
 	if err == nil {
@@ -134,6 +145,12 @@ func (s *Suite) loadKind(fsys fs.FS, root string, kind Kind) error {
 // doorOf is where a policy's samples are judged: at admission, unless the policy
 // does not apply there.
 func doorOf(policy *policies.Policy) admission.Door {
+	if policy.Subject.Events != nil {
+		return admission.DoorResponder
+	}
+	if policy.Subject.Syncs != nil {
+		return admission.DoorSecrets
+	}
 	if len(policy.Doors) == 0 || slices.Contains(policy.Doors, admission.DoorAdmission) {
 		return admission.DoorAdmission
 	}
@@ -150,11 +167,14 @@ func load(fsys fs.FS, file string, door admission.Door) (*Sample, error) {
 		return nil, fmt.Errorf("reading a sample: %w", err)
 	}
 	s := &Sample{Name: strings.TrimSuffix(path.Base(file), ".yaml"), File: file, spaces: map[string]*policies.Namespace{}, images: map[string]policies.ImageFacts{}}
-	review := slices.ContainsFunc(documents, func(d manifest.Document) bool { return d.Kind == "AdmissionReview" })
+	review := slices.ContainsFunc(documents, func(d manifest.Document) bool { return d.Kind == "AdmissionReview" || isEvent(&d) || isSync(&d) })
 	for i := range documents {
 		if err := s.add(&documents[i], review, door); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
+	}
+	if err := s.joinPods(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if len(s.judged) == 0 {
 		return nil, fmt.Errorf("%s: nothing in it is judged", file)
@@ -173,6 +193,12 @@ func (s *Sample) add(document *manifest.Document, review bool, door admission.Do
 	}
 	if document.Kind == evidenceKind && document.APIVersion == policies.APIVersion {
 		return s.addEvidence(document)
+	}
+	if isEvent(document) {
+		return s.addEvent(document)
+	}
+	if isSync(document) {
+		return s.addSync(document)
 	}
 	request := admission.CreateRequest(door, document, namespace)
 	if !review {
@@ -196,7 +222,7 @@ func loadPatched(fsys fs.FS, file string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a patch sample needs the expected object beside it: %w", err)
 	}
-	return yaml.YAMLToJSONStrict(raw)
+	return manifest.YAMLToJSON(raw)
 }
 
 // Gather gives what the sample's documents hold, as admission.Facts.
@@ -232,6 +258,12 @@ func (s *Sample) Run(ctx context.Context, engine *policies.Engine) error {
 // Judge is Run that gives the verdicts too, one for each judged request.
 func (s *Sample) Judge(ctx context.Context, engine *policies.Engine) ([]admission.Verdict, error) {
 	reviewer := admission.NewReviewer(engine, s, func() time.Time { return Now })
+	if s.Kind == Respond || s.Kind == Ignore {
+		return s.judgeEvents(ctx, reviewer)
+	}
+	if s.Kind == Permit || s.Kind == Refuse {
+		return s.judgeSyncs(ctx, reviewer)
+	}
 	var verdicts []admission.Verdict
 	found, matched := 0, 0
 	for _, request := range s.judged {

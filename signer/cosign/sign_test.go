@@ -3,9 +3,6 @@ package cosign_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -16,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/portcullis-dev/portcullis/signer"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
+	"github.com/portcullis-dev/portcullis/signer/cosign/cosigntest"
 	"github.com/portcullis-dev/portcullis/signer/registry"
 	upstream "github.com/sigstore/cosign/v2/pkg/cosign"
 )
@@ -27,24 +25,13 @@ const vulnType = "https://cosign.sigstore.dev/attestation/vuln/v1"
 // newKey is a key with the authority that trusts it.
 func newKey(t testing.TB, name string) (*cosign.Key, signer.Authority) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := cosign.NewKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := cosigntest.NewKey(t)
 	return key, authorityOf(t, name, key)
 }
 
 func authorityOf(t testing.TB, name string, key *cosign.Key) signer.Authority {
 	t.Helper()
-	public, err := key.PublicPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signer.Authority{Name: name, Images: []string{"registry.example.com/acme/**"}, Keys: []signer.Key{{PEM: public}}}
+	return cosigntest.Authority(t, name, "registry.example.com/acme/**", key)
 }
 
 // withImage is a store that has the empty image.

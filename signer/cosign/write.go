@@ -194,20 +194,33 @@ func (k *Key) newBundle(payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	material, err := k.material()
+	if err != nil {
+		return nil, err
+	}
+	return marshalBundle(&protobundle.Bundle{
+		MediaType:            bundleVersionMediaType,
+		VerificationMaterial: material,
+		Content: &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{
+			Payload: payload, PayloadType: payloadType, Signatures: []*protodsse.Signature{{Sig: signed}},
+		}},
+	})
+}
+
+// material names the key in a bundle.
+func (k *Key) material() (*protobundle.VerificationMaterial, error) {
 	der, err := k.publicDER()
 	if err != nil {
 		return nil, err
 	}
 	hint := sha256.Sum256(der)
-	written, err := protojson.Marshal(&protobundle.Bundle{
-		MediaType: bundleVersionMediaType,
-		VerificationMaterial: &protobundle.VerificationMaterial{Content: &protobundle.VerificationMaterial_PublicKey{
-			PublicKey: &protocommon.PublicKeyIdentifier{Hint: base64.StdEncoding.EncodeToString(hint[:])},
-		}},
-		Content: &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{
-			Payload: payload, PayloadType: payloadType, Signatures: []*protodsse.Signature{{Sig: signed}},
-		}},
-	})
+	return &protobundle.VerificationMaterial{Content: &protobundle.VerificationMaterial_PublicKey{
+		PublicKey: &protocommon.PublicKeyIdentifier{Hint: base64.StdEncoding.EncodeToString(hint[:])},
+	}}, nil
+}
+
+func marshalBundle(b *protobundle.Bundle) ([]byte, error) {
+	written, err := protojson.Marshal(b)
 	if err != nil {
 		return nil, err
 	}

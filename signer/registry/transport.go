@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -17,6 +18,10 @@ type Authority struct {
 	// Host is the only one they are trusted for, "" for all.
 	Host string
 	File string
+	// PEM is what the file would hold, in place of it.
+	PEM []byte
+	// Only trusts nobody else for the host: neither the system's authorities nor those for all hosts.
+	Only bool
 }
 
 // transports are the one that is shared by all hosts and those of hosts with
@@ -28,7 +33,7 @@ type transports struct {
 }
 
 func newTransports(options Options, guard *guard) (*transports, error) {
-	files := map[string][]string{}
+	byHost := map[string][]Authority{}
 	var problems []error
 	for _, authority := range options.Authorities {
 		host := ""
@@ -37,11 +42,14 @@ func newTransports(options Options, guard *guard) (*transports, error) {
 			problems = append(problems, err)
 			host = withPort(canonical, "443")
 		}
-		files[host] = append(files[host], authority.File)
+		byHost[host] = append(byHost[host], authority)
 	}
 	t := &transports{guard: guard, own: map[string]*http.Transport{}}
-	for host, own := range files {
-		pool, err := authorities(append(own, files[""]...))
+	for host, own := range byHost {
+		if !slices.ContainsFunc(own, func(a Authority) bool { return a.Only }) {
+			own = append(slices.Clone(own), byHost[""]...)
+		}
+		pool, err := authorities(own)
 		problems = append(problems, err)
 		t.own[host] = newTransport(options, guard, pool)
 	}
@@ -53,19 +61,27 @@ func newTransports(options Options, guard *guard) (*transports, error) {
 	return t, errors.Join(problems...)
 }
 
-// authorities are the system's and those of some files.
-func authorities(files []string) (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
+// authorities are the system's, unless some are to be the only ones, and those given.
+func authorities(given []Authority) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !slices.ContainsFunc(given, func(a Authority) bool { return a.Only }) {
+		if system, err := x509.SystemCertPool(); err == nil {
+			pool = system
+		}
 	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
+	for _, authority := range given {
+		if len(authority.PEM) > 0 {
+			if !pool.AppendCertsFromPEM(authority.PEM) {
+				return nil, errors.New("reading certificate authorities: there is no certificate in PEM: correct the caBundle")
+			}
+			continue
+		}
+		content, err := os.ReadFile(authority.File)
 		if err != nil {
 			return nil, fmt.Errorf("reading certificate authorities: %w: correct --registry-ca", err)
 		}
 		if !pool.AppendCertsFromPEM(content) {
-			return nil, fmt.Errorf("reading certificate authorities: %s holds no certificate in PEM: correct --registry-ca", file)
+			return nil, fmt.Errorf("reading certificate authorities: %s holds no certificate in PEM: correct --registry-ca", authority.File)
 		}
 	}
 	return pool, nil
