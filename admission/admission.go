@@ -23,6 +23,8 @@ const (
 	DoorGate      = policies.DoorGate
 	DoorAdmission = policies.DoorAdmission
 	DoorAudit     = policies.DoorAudit
+	DoorResponder = policies.DoorResponder
+	DoorSecrets   = policies.DoorSecrets
 )
 
 // Verdict is the answer to a Request. The zero value denies.
@@ -35,7 +37,8 @@ type Verdict struct {
 	// Faults are failures to judge; Undecided what could not be known.
 	Faults    []policies.Fault     `json:"faults,omitempty"`
 	Undecided []policies.Undecided `json:"undecided,omitempty"`
-	// Bundle is the revision of the bundle that judged: name, serial and digest.
+	// Bundle is the revision of the bundle that judged: name, serial and digest; where several did, theirs with
+	// commas between.
 	Bundle string `json:"bundle"`
 	// Profile is the profile that applied.
 	Profile string `json:"profile"`
@@ -43,6 +46,15 @@ type Verdict struct {
 	// the same as RFC 6902 operations. Only from Mutate.
 	Patched json.RawMessage `json:"patched,omitempty"`
 	Patch   json.RawMessage `json:"patch,omitempty"`
+	// Responses are the actions that respond rules ask for, those in audit and those waived by an exception among them. Only from
+	// Respond.
+	Responses []policies.Response `json:"responses,omitempty"`
+	// Permits are what allow_sync rules permit, those of policies on trial among them. Only from Sync.
+	Permits []policies.Permit `json:"permits,omitempty"`
 	// Matched counts the policies that were evaluated.
 	Matched int `json:"matched"`
+	// Parts are what went into the verdict, by judge. Nil where nobody was asked.
+	Parts []Part `json:"-"`
+
+	lineup *Lineup // that judged
 }

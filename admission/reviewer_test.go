@@ -272,7 +272,7 @@ func TestActivatingABundleUnderLoadMixesNothing(t *testing.T) {
 		r.Activate(engines[n%2])
 	}
 	group.Wait()
-	if r.Engine() != engines[1] {
+	if r.Lineup().Members[0].Active.Judges[0] != admission.Judge(engines[1]) {
 		t.Error("the engine that was activated last is not the active one")
 	}
 }

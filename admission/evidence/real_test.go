@@ -2,9 +2,6 @@ package evidence_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -22,6 +19,7 @@ import (
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/signer"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
+	"github.com/portcullis-dev/portcullis/signer/cosign/cosigntest"
 	"github.com/portcullis-dev/portcullis/signer/registry"
 	"github.com/portcullis-dev/portcullis/signer/registrytest"
 	"github.com/portcullis-dev/portcullis/signer/signertest"
@@ -50,7 +48,7 @@ type world struct {
 
 func newWorld(t testing.TB, shape registrytest.Shape) *world {
 	t.Helper()
-	w := &world{release: newKey(t), scanner: newKey(t)}
+	w := &world{release: cosigntest.NewKey(t), scanner: cosigntest.NewKey(t)}
 	server, err := registrytest.Start(shape)
 	if err != nil {
 		t.Fatal(err)
@@ -64,8 +62,8 @@ func newWorld(t testing.TB, shape registrytest.Shape) *world {
 	w.target = cosign.Target{Repository: repository, Digest: w.push(t, "1")}
 	w.trust, err = signer.Compile(&signer.Trust{
 		Authorities: []signer.Authority{
-			{Name: "release", Images: []string{server.Host() + "/acme/**"}, Keys: []signer.Key{{PEM: public(t, w.release)}}},
-			{Name: "scanner", Images: []string{server.Host() + "/**"}, Keys: []signer.Key{{PEM: public(t, w.scanner)}}},
+			cosigntest.Authority(t, "release", server.Host()+"/acme/**", w.release),
+			cosigntest.Authority(t, "scanner", server.Host()+"/**", w.scanner),
 		},
 		Requirements: []signer.Requirement{{Name: "signed", Images: []string{server.Host() + "/acme/**"}, AnyOf: []string{"release"}}},
 		Scanners:     []string{"scanner"},
@@ -74,28 +72,6 @@ func newWorld(t testing.TB, shape registrytest.Shape) *world {
 		t.Fatal(err)
 	}
 	return w
-}
-
-func newKey(t testing.TB) *cosign.Key {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := cosign.NewKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func public(t testing.TB, key *cosign.Key) string {
-	t.Helper()
-	text, err := key.PublicPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
 }
 
 // push puts a new small image under a tag.
@@ -337,7 +313,7 @@ func TestARestartOverHTTP(t *testing.T) {
 	}
 	other := newWorld(t, registrytest.Referrers)
 	needs.Images.Trust, _ = signer.Compile(&signer.Trust{
-		Authorities:  []signer.Authority{{Name: "release", Images: []string{w.server.Host() + "/**"}, Keys: []signer.Key{{PEM: public(t, other.release)}}}},
+		Authorities:  []signer.Authority{cosigntest.Authority(t, "release", w.server.Host()+"/**", other.release)},
 		Requirements: []signer.Requirement{{Name: "signed", Images: []string{w.server.Host() + "/**"}, AnyOf: []string{"release"}}},
 	})
 	if got := only(t, w.facts(t, evidence.Options{Directory: folder}).Gather(t.Context(), needs)); len(got.Evidence.Signatures) > 0 || got.Unknown.Evidence == "" {
@@ -363,7 +339,7 @@ func TestAForgedFolderAdmitsNothing(t *testing.T) {
 	}
 	needs := evil.needs(t, "@"+evil.target.Digest, everything)
 	needs.Images.Trust, err = signer.Compile(&signer.Trust{
-		Authorities: []signer.Authority{{Name: "release", Images: []string{"**"}, Keys: []signer.Key{{PEM: public(t, w.release)}}}},
+		Authorities: []signer.Authority{cosigntest.Authority(t, "release", "**", w.release)},
 	})
 	if err != nil {
 		t.Fatal(err)

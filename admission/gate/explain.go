@@ -56,10 +56,17 @@ func (j *judging) explain(ctx context.Context, i int) (Explanation, error) {
 	if patched != nil {
 		request.Object = patched
 	}
-	engine := j.engine(document)
-	gathered := j.facts(i).Gather(ctx, engine.Needs(&request, policies.PhaseValidate))
-	if explanation.Traces, err = engine.Explain(ctx, &request, &gathered, j.Now()); err != nil {
-		return explanation, err
+	for _, judge := range j.lineup(document).Judges(&request) {
+		engine, ok := judge.(*policies.Engine)
+		if !ok {
+			continue // policies for other tools leave no trace
+		}
+		gathered := j.facts(i).Gather(ctx, engine.Needs(&request, policies.PhaseValidate))
+		traces, err := engine.Explain(ctx, &request, &gathered, j.Now())
+		if err != nil {
+			return explanation, err
+		}
+		explanation.Traces = append(explanation.Traces, traces...)
 	}
 	return explanation, explanation.fix(document)
 }

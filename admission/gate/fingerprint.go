@@ -32,7 +32,7 @@ func (f Finding) ImageFingerprint() (fingerprint string, ok bool) {
 	if !ok {
 		return "", false
 	}
-	parts := []string{"image", f.Policy, d.Vulnerability, d.Subject(), d.File, d.Repository()}
+	parts := []string{"image", Qualified(f.Bundle, f.Policy), d.Vulnerability, d.Subject(), d.File, d.Repository()}
 	if d.Vulnerability == "" && d.Subject() == "" && d.File == "" {
 		parts = append(parts, stableMessage(f.Message, d))
 	}
@@ -60,7 +60,7 @@ func fingerprint(f Finding, object Object, raw []byte) string {
 	if !versioned {
 		group = ""
 	}
-	parts := []string{"object", f.Policy, group, object.Kind, object.Namespace, object.Name, stablePath(raw, f.Path)}
+	parts := []string{"object", Qualified(f.Bundle, f.Policy), group, object.Kind, object.Namespace, object.Name, stablePath(raw, f.Path)}
 	if f.Path == "" {
 		parts = append(parts, f.Message)
 	}

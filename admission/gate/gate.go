@@ -9,7 +9,6 @@
 package gate
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -33,7 +32,10 @@ const (
 
 // Gate judges documents.
 type Gate struct {
+	// Engine judges alone, where there is no Lineup.
 	Engine *policies.Engine
+	// Lineup are the bundles that judge together.
+	Lineup *admission.Lineup
 	// Profile overrides the one the bundle assigns to each namespace, "" for no override.
 	Profile string
 	// Namespace is that of objects which do not say, "default" if empty.
@@ -72,6 +74,7 @@ func (g *Gate) Run(ctx context.Context, loaded source.Loaded, handler Handler) (
 	if err := handler.Start(run); err != nil {
 		return ExitFault, fmt.Errorf("writing the report: %w", err)
 	}
+	started := g.Now()
 	summary := Summary{Outcomes: map[Outcome]int{}, Effects: map[Effect]int{}, Severities: map[string]int{}, Skipped: loaded.Skipped}
 	for _, problem := range loaded.Problems {
 		summary.Problems++
@@ -81,7 +84,7 @@ func (g *Gate) Run(ctx context.Context, loaded source.Loaded, handler Handler) (
 	}
 	for result := range g.judgeAll(ctx, loaded.Documents) {
 		g.Baseline.mark(&result)
-		summary.add(result)
+		summary.add(result, started)
 		if g.Progress != nil {
 			g.Progress(summary.Objects, len(loaded.Documents))
 		}
@@ -108,26 +111,6 @@ func withSkipsAsProblems(loaded source.Loaded) source.Loaded {
 	}
 	loaded.Problems, loaded.Skipped = problems, others
 	return loaded
-}
-
-// describe is the head of the report.
-func (g *Gate) describe() Run {
-	bundle := g.Engine.Bundle()
-	run := Run{
-		Version: g.Version, Bundle: bundle.Revision(), Profile: orElse(g.Profile, "by namespace"),
-		BundleName: bundle.Manifest.Name, BundleDigest: bundle.Digest, Baseline: g.Baseline.String(), Started: g.Now(),
-	}
-	if g.Cluster != nil {
-		run.Context = g.Cluster.String()
-	}
-	for id, policy := range bundle.Policies {
-		run.Rules = append(run.Rules, Rule{
-			ID: id, Title: policy.Title, Description: policy.Description, Severity: policy.Severity,
-			Remediation: policy.Remediation, Links: policy.Related, Controls: policy.Controls,
-		})
-	}
-	slices.SortFunc(run.Rules, func(a, b Rule) int { return cmp.Compare(a.ID, b.ID) })
-	return run
 }
 
 // judgeAll judges documents, as many at a time as there are processors, and yields
@@ -174,10 +157,11 @@ func (g *Gate) namespace() string { return orElse(g.Namespace, defaultNamespace)
 // mapping is how the kinds of documents are served.
 func (g *Gate) mapping(documents []source.Document) resources {
 	mapping := resources{}
+	reviewer := admission.NewLineupReviewer(g.lineup(), nil, g.Now)
 	mapping.learn(documents, func(named schema.GroupResource) bool {
 		request := admission.Request{Door: admission.DoorGate, Operation: "CREATE",
 			Resource: metav1.GroupVersionResource{Group: named.Group, Resource: named.Resource}}
-		return g.Engine.Matches(&request)
+		return reviewer.Matches(&request)
 	})
 	return mapping
 }
@@ -189,24 +173,24 @@ type judging struct {
 	mapping   resources
 	known     *known
 	images    *imageFacts
-	// engines judge objects, and images without manifest.
-	objects, onlyImages *policies.Engine
+	// Lineups judge objects, and images without manifest.
+	objects, onlyImages *admission.Lineup
 }
 
 // begin prepares a run: it looks at all images that a policy reads, before the time that an
 // object has begins to run.
 func (g *Gate) begin(ctx context.Context, documents []source.Document) *judging {
-	j := &judging{Gate: g, documents: documents, mapping: g.mapping(documents), objects: g.Engine}
+	j := &judging{Gate: g, documents: documents, mapping: g.mapping(documents), objects: g.lineup()}
 	j.known = index(documents, j.mapping, g.namespace())
 	if slices.ContainsFunc(documents, func(d source.Document) bool { return d.Image != nil }) {
-		j.onlyImages = g.Engine.OnlyImages()
+		j.onlyImages = onlyImages(j.objects)
 	}
 	j.images = j.gatherImages(ctx)
 	return j
 }
 
-// engine is the one that judges a document.
-func (j *judging) engine(document *source.Document) *policies.Engine {
+// lineup judges a document.
+func (j *judging) lineup(document *source.Document) *admission.Lineup {
 	if document.Image != nil {
 		return j.onlyImages
 	}
@@ -241,7 +225,7 @@ func (j *judging) review(ctx context.Context, i int, request admission.Request, 
 	document := &j.documents[i]
 	known := j.facts(i)
 	known.images = images
-	reviewer := admission.NewReviewer(j.engine(document), known, j.Now)
+	reviewer := admission.NewLineupReviewer(j.lineup(document), known, j.Now)
 	mutated := reviewer.Mutate(ctx, request)
 	if mutated.Patched != nil {
 		request.Object = mutated.Patched

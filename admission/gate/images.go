@@ -10,6 +10,8 @@ import (
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/workload"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/scanner"
+	"github.com/portcullis-dev/portcullis/signer"
 )
 
 const (
@@ -27,10 +29,16 @@ type imageFacts struct {
 }
 
 // imageKey is a reference and what is read of it: policies of one profile may read more than
-// those of another.
+// those of another, and two bundles trust whom they trust.
 type imageKey struct {
-	ref      string
-	sections policies.ImageSections
+	ref        string
+	sections   policies.ImageSections
+	trust      *signer.Configuration
+	exemptions *scanner.Exemptions
+}
+
+func keyOf(ref string, needs *policies.ImageNeeds) imageKey {
+	return imageKey{ref, needs.Sections, needs.Trust, needs.Exemptions}
 }
 
 // imageJob is one image to be looked at.
@@ -92,21 +100,29 @@ func (j *judging) gatherAgain(ctx context.Context, i int, request admission.Requ
 // imageJobs are what the policies that match a document can read of images, without those seen before.
 func (j *judging) imageJobs(i int, request admission.Request, seen map[imageKey]bool) []imageJob {
 	var jobs []imageJob
-	for _, phase := range []policies.Phase{policies.PhaseMutate, policies.PhaseValidate} {
-		needs := j.engine(&j.documents[i]).Needs(&request, phase).Images
-		if !needs.Sections.Any() {
+	for _, judge := range j.lineup(&j.documents[i]).Judges(&request) {
+		for _, phase := range []policies.Phase{policies.PhaseMutate, policies.PhaseValidate} {
+			jobs = append(jobs, jobsOf(judge.Needs(&request, phase).Images, seen)...)
+		}
+	}
+	return jobs
+}
+
+// jobsOf are the images of needs one by one, without those seen before.
+func jobsOf(needs policies.ImageNeeds, seen map[imageKey]bool) []imageJob {
+	if !needs.Sections.Any() {
+		return nil
+	}
+	var jobs []imageJob
+	for n, image := range needs.Images {
+		key := keyOf(image.Ref, &needs)
+		if seen[key] {
 			continue
 		}
-		for n, image := range needs.Images {
-			key := imageKey{image.Ref, needs.Sections}
-			if seen[key] {
-				continue
-			}
-			seen[key] = true
-			own := needs
-			own.Images = needs.Images[n : n+1]
-			jobs = append(jobs, imageJob{key, own})
-		}
+		seen[key] = true
+		own := needs
+		own.Images = needs.Images[n : n+1]
+		jobs = append(jobs, imageJob{key, own})
 	}
 	return jobs
 }
@@ -126,7 +142,7 @@ func (f *imageFacts) of(ctx context.Context, needs policies.ImageNeeds) map[stri
 	missing := needs
 	missing.Images = nil
 	for _, image := range needs.Images {
-		if known, ok := f.recall(image, needs.Sections); ok {
+		if known, ok := f.recall(image, &needs); ok {
 			images[image.Ref] = known
 		} else {
 			missing.Images = append(missing.Images, image)
@@ -142,12 +158,12 @@ func (f *imageFacts) of(ctx context.Context, needs policies.ImageNeeds) map[stri
 
 // recall is what is known of an image by its reference, or by the one without the digest if
 // that is what it stands for: pinning a tag makes nobody look at the image again.
-func (f *imageFacts) recall(image workload.Image, sections policies.ImageSections) (policies.ImageFacts, bool) {
-	if known, ok := f.known[imageKey{image.Ref, sections}]; ok {
+func (f *imageFacts) recall(image workload.Image, needs *policies.ImageNeeds) (policies.ImageFacts, bool) {
+	if known, ok := f.known[keyOf(image.Ref, needs)]; ok {
 		return known, true
 	}
 	tagged, pinned := strings.CutSuffix(image.Ref, "@"+image.Digest)
-	known, ok := f.known[imageKey{tagged, sections}]
+	known, ok := f.known[keyOf(tagged, needs)]
 	return known, ok && pinned && known.Unknown.Resolved == "" && known.Resolved == image.Digest
 }
 

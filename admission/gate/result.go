@@ -178,10 +178,12 @@ type Summary struct {
 	Faults     int             `json:"faults"`
 	Problems   int             `json:"problems"`
 	// Gone counts the findings of the baseline that did not occur again.
-	Gone     int       `json:"gone,omitempty"`
-	Skipped  []Skip    `json:"skipped,omitempty"`
-	Exit     ExitCode  `json:"exitCode"`
-	Finished time.Time `json:"-"`
+	Gone int `json:"gone,omitempty"`
+	// Expiring are exceptions that waived something and will not for much longer, and when each ends.
+	Expiring map[string]string `json:"expiring,omitempty"`
+	Skipped  []Skip            `json:"skipped,omitempty"`
+	Exit     ExitCode          `json:"exitCode"`
+	Finished time.Time         `json:"-"`
 }
 
 // outcome says what an object's findings, faults and open questions amount to.
@@ -227,7 +229,7 @@ func outcome(result Result) Outcome {
 }
 
 // add counts one object's result.
-func (s *Summary) add(result Result) {
+func (s *Summary) add(result Result, now time.Time) {
 	s.Objects++
 	s.Outcomes[result.Outcome]++
 	s.Undecided += len(result.Undecided)
@@ -235,10 +237,24 @@ func (s *Summary) add(result Result) {
 	for _, finding := range result.Findings {
 		weight := finding.Weight()
 		s.Effects[weight]++
+		if weight == Excepted && endsSoon(finding.ExceptedUntil, now) {
+			if s.Expiring == nil {
+				s.Expiring = map[string]string{}
+			}
+			s.Expiring[finding.ExceptedBy] = finding.ExceptedUntil
+		}
 		if weight == Denies || weight == Warns {
 			s.Severities[finding.Severity]++
 		}
 	}
+}
+
+// expiringSoon is how long before its end an exception is mentioned: time for a review and a release.
+const expiringSoon = 14 * 24 * time.Hour
+
+func endsSoon(until string, now time.Time) bool {
+	end, err := policies.ParseMoment(until)
+	return err == nil && end.Sub(now) <= expiringSoon
 }
 
 // exit is the code of the run so far.

@@ -125,6 +125,30 @@ func (f *Facts) Run(ctx context.Context) {
 	f.group.Wait()
 }
 
+// Follow watches kinds from now on, as if they had been declared, and waits for the API server's first answer about each
+// that was not watched before. Whatever reads them is then not the first to ask. The error is that of ctx, with what
+// has not been answered; a kind that may not be listed is answered, and [Facts.Availability] says so. A kind that is
+// followed keeps nobody from being ready. Run must have begun.
+func (f *Facts) Follow(ctx context.Context, reads []policies.Read) error {
+	var kinds []*kind[policies.Object]
+	for _, read := range reads {
+		kinds = append(kinds, f.kind(schema.GroupResource{Group: read.Group, Resource: read.Resource}))
+	}
+	for _, kind := range kinds {
+		select {
+		case <-kind.answered:
+			continue
+		default:
+		}
+		select {
+		case <-kind.answered:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the API server to list %s: %w", kind.name, ctx.Err())
+		}
+	}
+	return nil
+}
+
 // kind finds or begins the watch of a kind.
 func (f *Facts) kind(name schema.GroupResource) *kind[policies.Object] {
 	f.mu.Lock()

@@ -30,8 +30,14 @@ var (
 // serves is a resolver by table; a resource that is not in it is not served.
 type serves map[schema.GroupResource]any
 
-func (s serves) resolve(_ context.Context, resource schema.GroupResource) (*resolved, error) {
+// silent is the answer that does not come.
+type silent struct{}
+
+func (s serves) resolve(ctx context.Context, resource schema.GroupResource) (*resolved, error) {
 	switch answer := s[resource].(type) {
+	case silent:
+		<-ctx.Done()
+		return nil, ctx.Err()
 	case error:
 		return nil, answer
 	case resolved:
@@ -43,6 +49,8 @@ func (s serves) resolve(_ context.Context, resource schema.GroupResource) (*reso
 var servesAll = serves{
 	netpols.GroupResource():    resolved{netpols, "NetworkPolicy"},
 	namespaces.GroupResource(): resolved{namespaces, "Namespace"},
+	// A kind that is asked for is watched from then on: too late for the first answer, whatever the scheduler does.
+	{Group: "apps", Resource: "deployments"}: silent{},
 }
 
 func object(gvk, namespace, name string) *unstructured.Unstructured {
@@ -304,14 +312,7 @@ func TestWhatIsNotKnownIsSaid(t *testing.T) {
 				checkPartial(t, facts, test.read, test.want)
 				return
 			}
-			// A kind that is asked for is listed from then on: too late for this answer, whatever the scheduler does.
-			held := make(chan struct{})
-			client.PrependReactor("list", "deployments", func(clienttesting.Action) (bool, k8sruntime.Object, error) {
-				<-held
-				return false, nil, nil
-			})
 			facts := start(t, client, test.resolver, options)
-			t.Cleanup(func() { close(held) })
 			checkPartial(t, facts, test.read, test.want)
 		})
 	}
@@ -343,8 +344,15 @@ func TestAKindThatIsNotServedHasNoObjects(t *testing.T) {
 }
 
 func TestAnUndeclaredKindIsWatchedFromThenOn(t *testing.T) {
-	facts := start(t, newClient(netpol("shop", "a")), servesAll, func(o *Options) { o.Reads = nil })
+	client := newClient(netpol("shop", "a"))
+	held := make(chan struct{}) // else the list may be quicker than the answer
+	client.PrependReactor("list", "networkpolicies", func(clienttesting.Action) (bool, k8sruntime.Object, error) {
+		<-held
+		return false, nil, nil
+	})
+	facts := start(t, client, servesAll, func(o *Options) { o.Reads = nil })
 	checkPartial(t, facts, readNetpols, "not been listed yet")
+	close(held)
 	wantNames(t, facts, readNetpols, "shop/a")
 }
 
@@ -488,6 +496,64 @@ func TestDiscoveryFindsThePreferredVersion(t *testing.T) {
 			if got != test.want {
 				t.Errorf("got %s (%v), want %s", got, err, test.want)
 			}
+		})
+	}
+}
+
+// TestKindsAreFollowedWhileItRuns as those of a bundle that comes later.
+func TestKindsAreFollowedWhileItRuns(t *testing.T) {
+	pods := schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	read := policies.Read{Resource: "pods"}
+	for name, test := range map[string]struct {
+		resolver serves
+		list     func(context.Context) error
+		// missing is in what is said of the kind after that, "" where it is known.
+		missing, err string
+	}{
+		"one that is there":      {serves{pods.GroupResource(): resolved{pods, "Pod"}}, nil, "", ""},
+		"one that is not served": {serves{}, nil, "", ""},
+		"one that may not be listed": {serves{pods.GroupResource(): resolved{pods, "Pod"}}, func(context.Context) error {
+			return apierrors.NewForbidden(pods.GroupResource(), "", errors.New("no rights"))
+		}, "no rights", ""},
+		"one whose discovery fails":     {serves{pods.GroupResource(): errors.New("no route")}, nil, "no route", ""},
+		"one that is not answered soon": {serves{pods.GroupResource(): resolved{pods, "Pod"}}, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, "not been listed yet", "waiting for the API server to list pods"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(k8sruntime.NewScheme(), map[schema.GroupVersionResource]string{
+				netpols: "NetworkPolicyList", namespaces: "NamespaceList", pods: "PodList",
+			}, object("v1 Pod", "shop", "web"))
+			ended, end := context.WithCancel(context.Background())
+			defer end()
+			client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, k8sruntime.Object, error) {
+				if test.list == nil {
+					return false, nil, nil
+				}
+				return true, nil, test.list(ended)
+			})
+			resolver := serves{namespaces.GroupResource(): resolved{namespaces, "Namespace"}}
+			for name, answer := range test.resolver {
+				resolver[name] = answer
+			}
+			facts := start(t, client, resolver, func(o *Options) { o.Reads = nil })
+			ctx, cancel := context.WithCancel(t.Context())
+			if test.err != "" {
+				cancel()
+			}
+			defer cancel()
+			if err := facts.Follow(ctx, []policies.Read{read}); test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+				t.Fatalf("following: got %v, want %q", err, test.err)
+			}
+			got := facts.Gather(t.Context(), policies.Needs{Reads: []policies.Read{read}})
+			if missing := got.Partial[read]; !strings.Contains(missing, test.missing) || test.missing == "" && missing != "" {
+				t.Errorf("missing is %q, want %q", missing, test.missing)
+			}
+			if test.missing == "" && len(test.resolver) > 0 && len(got.Cluster) != 1 {
+				t.Errorf("got %d objects, want the pod", len(got.Cluster))
+			}
+			if err := facts.Check(); err != nil {
+				t.Errorf("readiness waits for what is followed: %v", err)
+			}
+			end()
 		})
 	}
 }

@@ -48,6 +48,9 @@ type kind[T any] struct {
 	since   time.Time
 	// denied says that the failure is one of rights.
 	denied bool
+	// answered is closed when the API server has given its first answer, good or bad.
+	answered chan struct{}
+	once     sync.Once
 }
 
 type sized[T any] struct {
@@ -56,7 +59,7 @@ type sized[T any] struct {
 }
 
 func newKind[T any](name schema.GroupResource, facts *Facts, convert func(*unstructured.Unstructured, resolved) (T, int, error)) *kind[T] {
-	k := &kind[T]{name: name, facts: facts, convert: convert}
+	k := &kind[T]{name: name, facts: facts, convert: convert, answered: make(chan struct{})}
 	k.clear()
 	return k
 }
@@ -211,7 +214,11 @@ func (k *kind[T]) failed(err error) {
 		k.facts.options.Logger.Warn("watching facts fails: policies that read them will", "kind", k.name.String(), "error", err.Error(), "next", nextStep(err))
 	}
 	k.failure, k.denied = err.Error(), denies(err)
+	k.answer()
 }
+
+// answer lets go whoever waits for the first answer.
+func (k *kind[T]) answer() { k.once.Do(func() { close(k.answered) }) }
 
 func denies(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) }
 
@@ -243,6 +250,7 @@ func (k *kind[T]) absent() {
 	k.clear()
 	k.listed = true
 	k.recover()
+	k.answer()
 }
 
 func (k *kind[T]) clear() {
@@ -273,6 +281,7 @@ func (k *kind[T]) Replace(objects []any, _ string) error {
 	}
 	k.listed = true
 	k.recover()
+	k.answer()
 	return nil
 }
 

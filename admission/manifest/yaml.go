@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	yamlv2 "go.yaml.in/yaml/v2"
 	yamlv3 "go.yaml.in/yaml/v3"
+	"sigs.k8s.io/yaml"
 )
 
 // decodeYAML converts a chunk into JSON as sigs.k8s.io/yaml does for kubectl (a
@@ -108,6 +110,24 @@ func checkAliases(c chunk, limits Limits) error {
 		return &Error{c.at(m.line), err.Error(), "write the values out instead of using aliases"}
 	}
 	return nil
+}
+
+// YAMLToJSON converts one document as sigs.k8s.io/yaml does, strictly, and refuses one whose aliases expand beyond
+// [DefaultLimits]: a text that is a thousand times as long as an alias makes terabytes of a file of megabytes.
+func YAMLToJSON(content []byte) ([]byte, error) {
+	if err := CheckAliases(content); err != nil {
+		return nil, err
+	}
+	return yaml.YAMLToJSONStrict(content)
+}
+
+// CheckAliases is the part of [YAMLToJSON] that refuses.
+func CheckAliases(content []byte) error {
+	err := checkAliases(chunk{text: content, line: 1}, DefaultLimits)
+	if problem := (*Error)(nil); errors.As(err, &problem) {
+		return fmt.Errorf("line %d: %s: %s", problem.Position.Line, problem.Problem, problem.Next)
+	}
+	return err
 }
 
 // extent is the size of an expanded subtree.

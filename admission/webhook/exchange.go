@@ -37,6 +37,12 @@ type exchange struct {
 	uid     string
 	version string // of the answer, reviewVersion if empty
 	written bool
+
+	// Where decisions are recorded:
+	call      *http.Request
+	id, trace string // id is "" where they are not
+	request   *admission.Request
+	recorded  bool
 }
 
 // refuse answers a caller that is not served: with an HTTP error, since it has not
@@ -72,12 +78,15 @@ func (e *exchange) reject(body []byte, decoded *review, cause error) {
 		uid = decoded.Request.UID
 	}
 	message = clean(message, maxMessage)
+	outcome := outcomeRejected
 	if code == http.StatusTooManyRequests {
-		e.count(outcomeShed)
-	} else {
-		e.count(outcomeRejected)
+		outcome = outcomeShed
 	}
+	e.count(outcome)
 	e.handler.logger.Warn("rejected an unreadable request", "uid", uid, "code", code, "reason", message)
+	if e.id != "" {
+		e.recordUnjudged(outcome, unread(uid, decoded), message)
+	}
 	if uid == "" || version != reviewVersion && version != reviewVersionBeta1 {
 		e.writeStatus(code, message)
 		return
@@ -95,6 +104,7 @@ func (e *exchange) shed(request *admission.Request, cause error) {
 	if errors.Is(cause, errShareUsed) {
 		message = shareMessage
 	}
+	e.recordUnjudged(outcomeShed, request, message)
 	e.deny(retryable(failure(http.StatusTooManyRequests, message)))
 }
 
@@ -117,8 +127,12 @@ func (e *exchange) answer(request *admission.Request, verdict admission.Verdict)
 		Warnings:         warnings(verdict),
 		AuditAnnotations: auditAnnotations(verdict),
 	}
+	if e.id != "" {
+		response.AuditAnnotations["decision"] = e.id
+	}
 	if !verdict.Admitted {
 		response.Result = denial(verdict)
+		response.Result.Message += e.reference()
 	} else if e.door == doorMutate && len(verdict.Patch) > 0 {
 		patchType := admissionv1.PatchTypeJSONPatch
 		response.Patch, response.PatchType = verdict.Patch, &patchType
@@ -127,6 +141,7 @@ func (e *exchange) answer(request *admission.Request, verdict admission.Verdict)
 	e.count(outcome)
 	e.handler.metrics.verdict(verdict)
 	e.log(request, verdict, outcome)
+	e.record(outcome, request, verdict, "")
 	e.write(response)
 }
 
@@ -155,7 +170,11 @@ func (e *exchange) log(request *admission.Request, verdict admission.Verdict, ou
 	for _, fault := range verdict.Faults {
 		faults = append(faults, clean(fmt.Sprintf("%s: %s: %s", fault.Policy, fault.Kind, fault.Message), maxAnnotation))
 	}
-	e.handler.logger.Log(context.Background(), level, "reviewed",
+	logger := e.handler.logger
+	if e.id != "" {
+		logger = logger.With("decision", e.id)
+	}
+	logger.Log(context.Background(), level, "reviewed",
 		"verdict", string(outcome), "webhook", string(e.door), "uid", request.UID,
 		"operation", request.Operation, "group", request.Resource.Group, "resource", request.Resource.Resource,
 		"subresource", request.SubResource, "namespace", request.Namespace, "name", request.Name,
@@ -177,6 +196,7 @@ func (e *exchange) rescue() {
 		return
 	}
 	const message = "the policy webhook panicked: report it with the line of its log that has this request's uid"
+	e.recordUnjudged(outcomeFault, e.known(), message)
 	if e.uid == "" {
 		e.writeStatus(http.StatusInternalServerError, message)
 		return
@@ -184,9 +204,18 @@ func (e *exchange) rescue() {
 	e.deny(failure(http.StatusInternalServerError, message))
 }
 
+// known is what is known of the request.
+func (e *exchange) known() *admission.Request {
+	if e.request == nil {
+		return unread(e.uid, nil)
+	}
+	return e.request
+}
+
 // admitUnmatched answers what no policy is about, without encoding anything.
-func (e *exchange) admitUnmatched() {
+func (e *exchange) admitUnmatched(request *admission.Request) {
 	e.count(outcomeUnmatched)
+	e.recordUnjudged(outcomeUnmatched, request, "")
 	answer := make([]byte, 0, 192)
 	answer = append(answer, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":`...)
 	answer, err := jsontext.AppendQuote(answer, e.uid)

@@ -81,6 +81,10 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics count what happens; nil counts into nowhere.
 	Metrics *Metrics
+	// Recorder keeps decisions; nil keeps none, and costs nothing.
+	Recorder Recorder
+	// Journal is where portcullis explain finds what Recorder keeps; denials name it. "" where it does not.
+	Journal string
 }
 
 // Handler answers AdmissionReviews at /validate and /mutate.
@@ -142,6 +146,9 @@ func setDefault[T int | time.Duration](value *T, fallback T) {
 // another replica between two requests and never in the middle of one.
 func (h *Handler) Drain() { h.draining.Store(true) }
 
+// Running is how many reviews run at the moment, for whoever has something to do that can wait.
+func (h *Handler) Running() int { return h.limiter.runningNow() }
+
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
@@ -157,6 +164,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	exchange.door = door
+	exchange.identify(r)
 	h.serve(exchange, r)
 }
 
@@ -186,9 +194,9 @@ func (h *Handler) serve(exchange *exchange, r *http.Request) {
 		return
 	}
 	request := review.Request.admission()
-	exchange.uid = request.UID
+	exchange.uid, exchange.request = request.UID, request
 	if !h.reviewer.Matches(request) {
-		exchange.admitUnmatched()
+		exchange.admitUnmatched(request)
 		return
 	}
 	share := shareOf(request.Subject)

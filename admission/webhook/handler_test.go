@@ -611,6 +611,7 @@ func TestDenialsAreReadable(t *testing.T) {
 		"verdict": "denied", "bundle": "library@3 (sha256:0123456789ab)", "profile": "restricted",
 		"policies":   "pods/privileged,pods/run-as-root,pods/latest,pods/probes",
 		"exceptions": "ingress-nodes",
+		"excepted":   "pods/host-network by ingress-nodes",
 		"faults":     "pods/limits: evaluation error: division by zero,pods/slow: deadline exceeded: too late",
 	}
 	for key, want := range wantAnnotations {

@@ -168,6 +168,13 @@ func (l *limiter) waitingNow() int {
 	return len(l.waiting)
 }
 
+// runningNow is how many reviews run.
+func (l *limiter) runningNow() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.running
+}
+
 // shareOf names whose share a request is taken from: all service accounts of a namespace
 // have one, since whoever owns the namespace makes as many as he likes.
 func shareOf(subject policies.Subject) string {

@@ -114,12 +114,20 @@ func sentence(finding policies.Finding) string {
 }
 
 // name is what a finding's policy is called: its id, and the instance where that is
-// something else.
+// something else, and its bundle where several judge.
 func name(finding policies.Finding) string {
 	if finding.Instance == "" || finding.Instance == finding.Policy {
-		return finding.Policy
+		return of(finding.Bundle, finding.Policy)
 	}
-	return finding.Policy + " as " + finding.Instance
+	return of(finding.Bundle, finding.Policy+" as "+finding.Instance)
+}
+
+// of names the bundle of a policy where several judge.
+func of(bundle, policy string) string {
+	if bundle == "" {
+		return policy
+	}
+	return policy + " of bundle " + bundle
 }
 
 // policiesOf names each policy once, in the order of the findings.
@@ -141,17 +149,20 @@ func deniedBy(verdict admission.Verdict) []string {
 	}
 	for _, undecided := range verdict.Undecided {
 		if admission.UndecidedCounts(undecided) {
-			reasons = append(reasons, clean(fmt.Sprintf("%s: undecided: %s%s", undecided.Policy, prefix(undecided.Path), undecided.Reason), maxLine))
+			reasons = append(reasons, clean(fmt.Sprintf("%s: undecided: %s%s", of(undecided.Bundle, undecided.Policy), prefix(undecided.Path), undecided.Reason), maxLine))
 		}
 	}
 	return reasons
 }
 
-// collapse are the faults of one weight, with those that say the same as one.
+// collapse are the faults of one weight, with those that say the same as one. Their policies have the names for people.
 func collapse(faults []policies.Fault, keep func(policies.Fault) bool) []policies.Fault {
 	var kept []policies.Fault
 	for _, fault := range faults {
 		if keep(fault) {
+			if fault.Policy != "" {
+				fault.Policy, fault.Bundle = of(fault.Bundle, fault.Policy), ""
+			}
 			kept = append(kept, fault)
 		}
 	}
@@ -163,7 +174,7 @@ func describe(fault policies.Fault) string {
 	if policy == "" {
 		policy = "all policies"
 	}
-	return clean(fmt.Sprintf("%s: %s: %s", policy, fault.Kind, fault.Message), maxLine)
+	return clean(fmt.Sprintf("%s: %s: %s", of(fault.Bundle, policy), fault.Kind, fault.Message), maxLine)
 }
 
 func prefix(path string) string {
@@ -203,7 +214,7 @@ func warnings(verdict admission.Verdict) []string {
 	}
 	for _, undecided := range verdict.Undecided {
 		if undecided.Enforcement == policies.EnforceWarn {
-			texts = append(texts, clean(fmt.Sprintf("%s: undecided: %s%s", undecided.Policy, prefix(undecided.Path), undecided.Reason), maxWarning))
+			texts = append(texts, clean(fmt.Sprintf("%s: undecided: %s%s", of(undecided.Bundle, undecided.Policy), prefix(undecided.Path), undecided.Reason), maxWarning))
 		}
 	}
 	return boundWarnings(texts)
@@ -246,23 +257,31 @@ func auditAnnotations(verdict admission.Verdict) map[string]string {
 		add("profile", []string{verdict.Profile})
 	}
 	var recorded []policies.Finding
-	var exceptions []string
+	var exceptions, excepted []string
 	for _, finding := range verdict.Findings {
-		switch {
-		case finding.ExceptedBy == "":
+		if finding.ExceptedBy == "" {
 			recorded = append(recorded, finding)
-		case !slices.Contains(exceptions, finding.ExceptedBy):
-			exceptions = append(exceptions, finding.ExceptedBy)
+			continue
 		}
+		exceptions = addOnce(exceptions, finding.ExceptedBy)
+		excepted = addOnce(excepted, name(finding)+" by "+finding.ExceptedBy)
 	}
 	add("policies", policiesOf(recorded))
 	add("exceptions", exceptions)
+	add("excepted", excepted)
 	var faults []string
 	for _, fault := range verdict.Faults {
 		faults = append(faults, describe(fault))
 	}
 	add("faults", faults)
 	return annotations
+}
+
+func addOnce(values []string, value string) []string {
+	if slices.Contains(values, value) {
+		return values
+	}
+	return append(values, value)
 }
 
 // clean makes text safe for a header, a terminal and a log line, and cuts it at a

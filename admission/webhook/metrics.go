@@ -112,10 +112,18 @@ func (m *Metrics) observe(door door, outcome outcome, took time.Duration) {
 func (m *Metrics) verdict(verdict admission.Verdict) {
 	for _, finding := range verdict.Findings {
 		if finding.ExceptedBy == "" {
-			m.findings.WithLabelValues(finding.Policy, string(finding.Effect), finding.Enforcement.String()).Inc()
+			m.findings.WithLabelValues(label(finding.Bundle, finding.Policy), string(finding.Effect), finding.Enforcement.String()).Inc()
 		}
 	}
 	for _, fault := range verdict.Faults {
-		m.faults.WithLabelValues(fault.Policy, string(fault.Kind)).Inc()
+		m.faults.WithLabelValues(label(fault.Bundle, fault.Policy), string(fault.Kind)).Inc()
 	}
+}
+
+// label tells policies of several bundles apart.
+func label(bundle, policy string) string {
+	if bundle == "" {
+		return policy
+	}
+	return bundle + ":" + policy
 }

@@ -48,6 +48,9 @@ func hidden(r rune) bool {
 		unicode.Is(unicode.Co, r) || unicode.Is(unicode.Noncharacter_Code_Point, r)
 }
 
+// EscapeJSON writes a JSON document so that it can be shown on a terminal. Its values stay the same.
+func EscapeJSON(document []byte) []byte { return escapeJSON(document) }
+
 // escapeJSON writes hidden characters of a JSON document as escapes. The values
 // stay the same, and the document can be shown on a terminal: encoding/json
 // leaves C1 controls (U+009B begins an escape sequence) and reordering ones as they are.

@@ -27,6 +27,7 @@ type jsonRun struct {
 }
 
 type jsonFinding struct {
+	Bundle      string            `json:"bundle,omitempty"` // where several judge
 	Policy      string            `json:"policy"`
 	Instance    string            `json:"instance,omitempty"`
 	Title       string            `json:"title,omitempty"`
@@ -39,12 +40,15 @@ type jsonFinding struct {
 	Details     map[string]any    `json:"details,omitempty"`
 	Fix         []policies.Change `json:"fix,omitempty"`
 	ExceptedBy  string            `json:"exceptedBy,omitempty"`
-	Fingerprint string            `json:"fingerprint,omitempty"`
+	// ExceptedUntil is when the exception ends.
+	ExceptedUntil string `json:"exceptedUntil,omitempty"`
+	Fingerprint   string `json:"fingerprint,omitempty"`
 	// WouldBe is what a known finding would mean without the baseline.
 	WouldBe gate.Effect `json:"wouldBe,omitempty"`
 }
 
 type jsonUndecided struct {
+	Bundle      string               `json:"bundle,omitempty"`
 	Policy      string               `json:"policy"`
 	Reason      string               `json:"reason"`
 	Path        string               `json:"path,omitempty"`
@@ -111,9 +115,9 @@ func jsonFindings(findings []gate.Finding) []jsonFinding {
 	out := make([]jsonFinding, 0, len(findings))
 	for _, finding := range findings {
 		out = append(out, jsonFinding{
-			Policy: finding.Policy, Instance: finding.Instance, Title: finding.Title, Severity: finding.Severity,
+			Bundle: finding.Bundle, Policy: finding.Policy, Instance: finding.Instance, Title: finding.Title, Severity: finding.Severity,
 			Effect: finding.Weight(), Message: finding.Message, Path: finding.Path, Location: finding.Location,
-			Remediation: finding.Remediation, Details: finding.Details, Fix: finding.Fix, ExceptedBy: finding.ExceptedBy,
+			Remediation: finding.Remediation, Details: finding.Details, Fix: finding.Fix, ExceptedBy: finding.ExceptedBy, ExceptedUntil: finding.ExceptedUntil,
 			Fingerprint: finding.Fingerprint, WouldBe: finding.WouldBe(),
 		})
 	}
@@ -123,7 +127,7 @@ func jsonFindings(findings []gate.Finding) []jsonFinding {
 func jsonUndecidedOf(open []gate.UndecidedPolicy) []jsonUndecided {
 	out := make([]jsonUndecided, 0, len(open))
 	for _, u := range open {
-		out = append(out, jsonUndecided{Policy: u.Policy, Reason: u.Reason, Path: u.Path, Location: u.Location, Enforcement: u.Enforcement})
+		out = append(out, jsonUndecided{Bundle: u.Bundle, Policy: u.Policy, Reason: u.Reason, Path: u.Path, Location: u.Location, Enforcement: u.Enforcement})
 	}
 	return out
 }

@@ -37,11 +37,20 @@ func Formats() []string {
 
 // New returns the handler that writes a format to w. The style matters to text only.
 func New(format string, w io.Writer, style Style) (gate.Handler, error) {
+	if format == "json" {
+		return &jsonHandler{w: &printer{w: w}}, nil // it has a field for the bundle
+	}
+	handler, err := newHandler(format, w, style)
+	if err != nil {
+		return nil, err
+	}
+	return qualifying{handler}, nil
+}
+
+func newHandler(format string, w io.Writer, style Style) (gate.Handler, error) {
 	switch format {
 	case "text":
 		return &textHandler{w: &printer{w: w}, style: style}, nil
-	case "json":
-		return &jsonHandler{w: &printer{w: w}}, nil
 	case "sarif":
 		return &sarifHandler{w: w}, nil
 	case "junit":
@@ -113,6 +122,9 @@ func instance(policy, instance string) string {
 func waiver(finding gate.Finding) string {
 	switch finding.Weight() {
 	case gate.Excepted:
+		if finding.ExceptedUntil != "" {
+			return "waived by the exception " + finding.ExceptedBy + " until " + finding.ExceptedUntil
+		}
 		return "waived by the exception " + finding.ExceptedBy
 	case gate.Known:
 		return "known by the baseline"

@@ -40,7 +40,7 @@ func TestTextGivesAReasonToBeUndecidedOnce(t *testing.T) {
 	open := func(policy, reason string) gate.UndecidedPolicy {
 		return gate.UndecidedPolicy{Undecided: policies.Undecided{Policy: policy, Path: "spec", Reason: reason}}
 	}
-	all := []gate.UndecidedPolicy{open("a/a", "no answer"), open("b/b", "another"), open("c/c", "no answer")}
+	all := []gate.UndecidedPolicy{open("a/a", "no answer"), open("b/b", "another"), open("c/c", "no answer"), open("c/c", "no answer"), open("a/a", "no answer")}
 	got := collapseUndecided(all)
 	if len(got) != 2 || got[0].Policy != "a/a, c/c" || got[1].Policy != "b/b" {
 		t.Errorf("got %+v, want the first reason once with a/a, c/c and the other with b/b", got)

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -102,11 +103,15 @@ func (h *textHandler) lines(result gate.Result) {
 }
 
 // collapseUndecided joins policies that are undecided for the same reason at the same place: the
-// reason stands once, and the policies are listed.
+// reason stands once, and the policies are listed, each once however many instances of it there are.
 func collapseUndecided(all []gate.UndecidedPolicy) []gate.UndecidedPolicy {
 	type cause struct{ path, reason string }
+	type listed struct {
+		cause
+		policy string
+	}
 	var collapsed []gate.UndecidedPolicy
-	place := map[cause]int{}
+	place, seen := map[cause]int{}, map[listed]bool{}
 	for _, open := range all {
 		c := cause{open.Path, open.Reason}
 		at, again := place[c]
@@ -114,10 +119,14 @@ func collapseUndecided(all []gate.UndecidedPolicy) []gate.UndecidedPolicy {
 			if open.Policy != "" {
 				place[c] = len(collapsed)
 			}
+			seen[listed{c, open.Policy}] = true
 			collapsed = append(collapsed, open)
 			continue
 		}
-		collapsed[at].Policy += ", " + open.Policy
+		if !seen[listed{c, open.Policy}] {
+			seen[listed{c, open.Policy}] = true
+			collapsed[at].Policy += ", " + open.Policy
+		}
 	}
 	return collapsed
 }
@@ -246,6 +255,9 @@ func (h *textHandler) Finish(summary gate.Summary) error {
 	}
 	if n := summary.Effects[gate.Excepted]; n > 0 {
 		h.w.printf("  waived by exceptions: %s\n", plural(n, "finding"))
+	}
+	for _, exception := range slices.Sorted(maps.Keys(summary.Expiring)) {
+		h.w.printf("  exception %s ends soon: %s\n", Plain(exception), Plain(summary.Expiring[exception]))
 	}
 	if h.run.Baseline != "" {
 		h.w.printf("  known by the baseline %s: %s%s\n", Plain(h.run.Baseline), plural(summary.Effects[gate.Known], "finding"), gone(summary))

@@ -7,6 +7,8 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portcullis-dev/portcullis/runtime/v1alpha1"
 )
 
 // entry is one webhook of a configuration.
@@ -63,7 +65,8 @@ const noSubresource = "(!has(request.subResource) || request.subResource == '')"
 //     services before it is ready. It must not need a webhook that needs it;
 //   - the garbage collector's (that of pods, too) and the namespace controller's, where
 //     they delete, or take the last finalizers off what is being deleted, changing nothing
-//     else;
+//     else. But the garbage collector is asked about quarantined pods: whoever deletes
+//     the owner of one would have it do away with the evidence;
 //   - a node's, where it removes a pod whose deletion somebody else has begun: that is
 //     what was judged, and its containers have stopped;
 //   - a node's mirror pods: static pods run whether the API server shows them or not,
@@ -75,7 +78,9 @@ var apiServer = condition{"api-server",
 
 var finishesDeletion = condition{"finishes-deletion",
 	"request.userInfo.username in " + list(controllers+"generic-garbage-collector", controllers+"pod-garbage-collector", controllers+"namespace-controller", controllerManager) +
-		" && (request.operation == 'DELETE' || request.operation == 'UPDATE' && has(oldObject.metadata.deletionTimestamp)" +
+		" && (request.operation == 'DELETE' && !(request.userInfo.username == '" + controllers + "generic-garbage-collector'" +
+		" && request.resource.group == '' && request.resource.resource == 'pods' && has(oldObject.metadata.labels) && '" + v1alpha1.QuarantineLabel + "' in oldObject.metadata.labels)" +
+		" || request.operation == 'UPDATE' && has(oldObject.metadata.deletionTimestamp)" +
 		" && (has(object.metadata.labels) ? object.metadata.labels : {}) == (has(oldObject.metadata.labels) ? oldObject.metadata.labels : {})" +
 		" && (request.resource.group == '' && request.resource.resource == 'namespaces'" +
 		" || (has(object.spec) ? object.spec : {}) == (has(oldObject.spec) ? oldObject.spec : {})))"}
@@ -103,6 +108,32 @@ var heartbeats = condition{"heartbeat",
 var recoveryResources = []resource{
 	{"", "nodes"}, {"", "nodes/status"}, {"", "pods"}, {"", "pods/binding"}, {"", "pods/status"}, {"", "bindings"},
 	{"", "serviceaccounts/token"}, {"", "configmaps"}, {"", "endpoints"}, {"apps", "replicasets"}, {"apps", "replicasets/status"}, {"discovery.k8s.io", "endpointslices"},
+	{"", "pods/eviction"}, {"apps", "deployments"}, {"apps", "statefulsets"}, {"batch", "cronjobs"}, {"batch", "jobs"},
+	{"networking.k8s.io", "networkpolicies"}, {"policy.networking.k8s.io", "adminnetworkpolicies"}, {"policy.networking.k8s.io", "clusternetworkpolicies"},
+	{"cilium.io", "ciliumclusterwidenetworkpolicies"}, {"crd.projectcalico.org", "globalnetworkpolicies"}, {"projectcalico.org", "globalnetworkpolicies"},
+	{runtimeGroup, "incidents"}, {runtimeGroup, "quarantineevidences"}, {runtimeGroup, "quarantines"}, {runtimeGroup, "quarantines/status"},
+}
+
+// runtimeGroup is that of quarantines; responder is the account that makes them.
+const (
+	runtimeGroup = "runtime.portcullis.dev"
+	responder    = "portcullis-responder"
+)
+
+// containment holds for what the responder does to contain a pod: whoever stops the webhook must not stop that, too. It changes no
+// specification of a pod or template, and deletes nothing but pods.
+func containment(namespace string) condition {
+	same := func(field string) string {
+		return fmt.Sprintf("(has(object.spec.%[1]s) ? object.spec.%[1]s : {}) == (has(oldObject.spec.%[1]s) ? oldObject.spec.%[1]s : {})", field)
+	}
+	changes := " && request.operation in ['CREATE', 'UPDATE']"
+	return condition{"containment", "request.userInfo.username == " + quote("system:serviceaccount:"+namespace+":"+responder) +
+		" && (request.resource.group == '' && request.resource.resource == 'pods' && (request.operation == 'DELETE'" +
+		" || request.operation == 'CREATE' && has(request.subResource) && request.subResource == 'eviction'" +
+		" || request.operation == 'UPDATE' && " + noSubresource + " && object.spec == oldObject.spec)" +
+		" || request.resource.group == '' && request.resource.resource == 'nodes' && request.operation == 'UPDATE'" +
+		" || request.resource.group in ['apps', 'batch'] && request.operation == 'UPDATE' && " + noSubresource + " && " + same("template") + " && " + same("jobTemplate") +
+		" || request.resource.group in " + list(runtimeGroup, "networking.k8s.io", "policy.networking.k8s.io", "cilium.io", "crd.projectcalico.org", "projectcalico.org") + changes + ")"}
 }
 
 // conditions are the requests that recovery needs, each by who sends it and on what:
@@ -111,7 +142,8 @@ var recoveryResources = []resource{
 //     derive them from the Deployment and the Service, which are judged, or that move
 //     pods off lost nodes; and the ConfigMap by which its pods trust the API server;
 //   - pods of node-critical DaemonSets, by the DaemonSet controller;
-//   - what a node does to run both: its own Node, their status, their tokens.
+//   - what a node does to run both: its own Node, their status, their tokens;
+//   - what the responder does to contain a pod.
 func (r Recovery) conditions() []condition {
 	var conditions []condition
 	if r.Namespace != "" {
@@ -121,7 +153,8 @@ func (r Recovery) conditions() []condition {
 				list(controllers+"deployment-controller", controllers+"replicaset-controller", controllers+"endpoint-controller",
 					controllers+"endpointslice-controller", controllers+"node-controller", controllers+"root-ca-cert-publisher",
 					controllerManager, scheduler),
-				list("pods", "bindings", "configmaps", "replicasets", "endpoints", "endpointslices"))})
+				list("pods", "bindings", "configmaps", "replicasets", "endpoints", "endpointslices"))},
+			containment(r.Namespace))
 	}
 	if len(r.NodeNamespaces) > 0 {
 		conditions = append(conditions, condition{"node-critical-pod",

@@ -10,8 +10,8 @@
 //   - fail: what a policy that enforces and fails closed matches, with failurePolicy
 //     Fail: without an answer the request is denied;
 //   - recover: of these, the few requests without which a cluster whose webhook is
-//     down could never start it again (see [Recovery]), with failurePolicy Ignore: judged as
-//     all others while the webhook answers;
+//     down could never start it again, or could not contain a pod (see [Recovery]), with failurePolicy
+//     Ignore: judged as all others while the webhook answers;
 //   - ignore: what only other policies match, with failurePolicy Ignore.
 //
 // What policies match in named namespaces only has entries of its own, one of each kind

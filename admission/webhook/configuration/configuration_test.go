@@ -107,11 +107,19 @@ func TestRequestsReachOneEntry(t *testing.T) {
 		}
 		return map[string]any{"metadata": map[string]any{"annotations": annotations}, "spec": map[string]any{}}
 	}
+	quarantined := map[string]any{"metadata": map[string]any{"labels": map[string]any{"runtime.portcullis.dev/quarantine": "q-1"}}, "spec": map[string]any{}}
 	critical := map[string]any{"metadata": map[string]any{}, "spec": map[string]any{"priorityClassName": "system-node-critical"}}
 	dying := func(labels map[string]any, spec map[string]any) map[string]any {
 		return map[string]any{"metadata": map[string]any{"deletionTimestamp": "2026-01-01T00:00:00Z", "labels": labels}, "spec": spec}
 	}
 	web := map[string]any{"app": "web"}
+	const responding = "system:serviceaccount:portcullis:portcullis-responder"
+	spec := func(image string) map[string]any {
+		return map[string]any{"metadata": map[string]any{}, "spec": map[string]any{"image": image}}
+	}
+	templated := func(replicas int, image string) map[string]any {
+		return map[string]any{"metadata": map[string]any{}, "spec": map[string]any{"replicas": replicas, "template": spec(image)}}
+	}
 	node := func(r request) request {
 		r.operation, r.resource, r.user, r.groups = "DELETE", "pods", "system:node:a", []string{"system:nodes"}
 		return r
@@ -167,6 +175,8 @@ func TestRequestsReachOneEntry(t *testing.T) {
 		"a node removing the webhook's deleted pod":      {node(request{namespace: "portcullis", old: dying(web, nil)}), ""},
 		"a node deleting the webhook's living pod":       {node(request{namespace: "portcullis", old: annotated()}), "fail-namespaces"},
 		"the garbage collector's pod":                    {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: kubeSystem + "generic-garbage-collector", old: annotated()}, ""},
+		"the garbage collector's quarantined pod":        {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: kubeSystem + "generic-garbage-collector", old: quarantined}, "fail-namespaces"},
+		"the namespace controller's quarantined pod":     {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: kubeSystem + "namespace-controller", old: quarantined}, ""},
 		"the pod garbage collector's pod":                {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: kubeSystem + "pod-garbage-collector", old: annotated()}, ""},
 		"the namespace controller's pod":                 {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: kubeSystem + "namespace-controller", old: annotated()}, ""},
 		"the webhook's pod deleted by its replica set":   {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: kubeSystem + "replicaset-controller", old: annotated()}, "recover-namespaces"},
@@ -174,6 +184,13 @@ func TestRequestsReachOneEntry(t *testing.T) {
 		"the webhook's pod preempted":                    {request{operation: "DELETE", resource: "pods", namespace: "portcullis", user: "system:kube-scheduler", old: annotated()}, "recover-namespaces"},
 		"the webhook's endpoints":                        {request{operation: "UPDATE", group: "discovery.k8s.io", resource: "endpointslices", namespace: "portcullis", user: kubeSystem + "endpointslice-controller"}, "recover-namespaces"},
 		"the authority that the webhook's pods trust":    {request{operation: "UPDATE", resource: "configmaps", namespace: "portcullis", user: kubeSystem + "root-ca-cert-publisher"}, "recover-namespaces"},
+		"the responder labelling a pod":                  {request{operation: "UPDATE", resource: "pods", namespace: "web", user: responding, object: spec("a"), old: spec("a")}, "recover"},
+		"the responder changing a pod":                   {request{operation: "UPDATE", resource: "pods", namespace: "web", user: responding, object: spec("a"), old: spec("b")}, "fail"},
+		"another account labelling a pod":                {request{operation: "UPDATE", resource: "pods", namespace: "web", user: "system:serviceaccount:web:portcullis-responder", object: spec("a"), old: spec("a")}, "fail"},
+		"the responder suspending a deployment":          {request{operation: "UPDATE", group: "apps", resource: "deployments", namespace: "web", user: responding, object: templated(1, "a"), old: templated(2, "a")}, "recover"},
+		"the responder changing a deployment's template": {request{operation: "UPDATE", group: "apps", resource: "deployments", namespace: "web", user: responding, object: templated(1, "a"), old: templated(1, "b")}, "fail"},
+		"the responder creating a pod":                   {request{operation: "CREATE", resource: "pods", namespace: "web", user: responding, object: spec("a")}, "fail"},
+		"the responder cordoning a node":                 {request{operation: "UPDATE", resource: "nodes", user: responding}, "recover"},
 		"a webhook configuration, never delivered by it": {request{operation: "DELETE", group: "admissionregistration.k8s.io", resource: "validatingwebhookconfigurations", user: "alice"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
