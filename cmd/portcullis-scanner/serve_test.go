@@ -26,60 +26,18 @@ import (
 	"github.com/portcullis-dev/portcullis/signer/cosign"
 	"github.com/portcullis-dev/portcullis/signer/registry"
 	"github.com/portcullis-dev/portcullis/signer/registrytest"
-	"github.com/portcullis-dev/portcullis/test/cluster"
+	"github.com/portcullis-dev/portcullis/test/cluster/clustertest"
 )
-
-// eventually polls what happens in another process.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	for ticker := time.NewTicker(50 * time.Millisecond); !done(); {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			t.Fatalf("in two minutes %s did not happen", what)
-		}
-	}
-}
 
 // control is a real API server that knows the custom resource.
 func control(t *testing.T) (kubeconfig string, client dynamic.Interface) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("it starts an API server")
-	}
-	server, err := cluster.Start(t.Context(), cluster.Options{Dir: t.TempDir(), WithoutControllers: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Stop() })
-	kubeconfig, err = server.Kubeconfig(cluster.Admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := server.Config(cluster.Admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	creator, err := cluster.NewCreator(config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var manifest bytes.Buffer
 	if code := run(t.Context(), []string{"crd"}, nil, &manifest, io.Discard); code != exitOK {
 		t.Fatalf("portcullis-scanner crd: exit %d", code)
 	}
-	if _, err := creator.Create(t.Context(), manifest.Bytes(), metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if client, err = dynamic.NewForConfig(config); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "serving the custom resource", func() bool {
-		_, err := client.Resource(v1alpha1.Resource).List(t.Context(), metav1.ListOptions{})
-		return err == nil
-	})
+	_, client, kubeconfig = clustertest.Start(t, nil, manifest.Bytes())
+	clustertest.Serving(t, client, v1alpha1.Resource)
 	return kubeconfig, client
 }
 
@@ -130,7 +88,7 @@ func TestTwoReplicasScanWhatTheClusterAsksFor(t *testing.T) {
 		}
 		return all
 	}
-	eventually(t, "the end of both scans", func() bool { return slices.Equal(phases(), []string{"Done", "Done"}) })
+	clustertest.Until(t, "the end of both scans", func() bool { return slices.Equal(phases(), []string{"Done", "Done"}) })
 
 	verifier := cosign.NewVerifier(cosign.Options{})
 	for digest, want := range map[string][]string{bad: bothFound, good: nil} {
@@ -156,7 +114,7 @@ func TestTwoReplicasScanWhatTheClusterAsksFor(t *testing.T) {
 	_, err := asker.Ask(t.Context(), s.repository, locked)
 	s.must(err)
 	var statement []byte
-	eventually(t, "the scan in the object", func() bool {
+	clustertest.Until(t, "the scan in the object", func() bool {
 		statement, err = queue.NewClient(client).Statement(t.Context(), locked)
 		s.must(err)
 		return statement != nil
@@ -178,7 +136,7 @@ func TestTwoReplicasScanWhatTheClusterAsksFor(t *testing.T) {
 	gone := "sha256:" + strings.Repeat("ab", 32)
 	_, err = asker.Ask(t.Context(), missing, gone)
 	s.must(err)
-	eventually(t, "a failed attempt", func() bool {
+	clustertest.Until(t, "a failed attempt", func() bool {
 		item, err := client.Resource(v1alpha1.Resource).Get(t.Context(), "sha256-"+gone[7:], metav1.GetOptions{})
 		s.must(err)
 		status, _ := item.Object["status"].(map[string]any)

@@ -21,8 +21,10 @@ import (
 
 // flags is what the command line says.
 type flags struct {
-	bundle, profile string
-	bundleInterval  time.Duration
+	bundle, profile                 string
+	bundleVerification, bundleCache string
+	bundleInterval                  time.Duration
+	journal                         journalFlags
 
 	listen, probes                 string
 	tlsCert, tlsKey                string
@@ -54,8 +56,10 @@ const (
 func (f *flags) register(set *pflag.FlagSet) {
 	set.SortFlags = false
 
-	set.StringVar(&f.bundle, "bundle", "", "folder of the policy `bundle`; the built-in library by default")
-	set.DurationVar(&f.bundleInterval, "bundle-interval", 10*time.Second, "`time` between looks at --bundle for a new revision; 0 never looks")
+	set.StringVar(&f.bundle, "bundle", "", "the policy `bundle`: a folder, oci://REPOSITORY@DIGEST, or cluster for the PolicyBundles that portcullis-controller rolls out; the built-in library by default")
+	set.DurationVar(&f.bundleInterval, "bundle-interval", 10*time.Second, "`time` between looks at the folder of --bundle for a new revision; 0 never looks")
+	set.StringVar(&f.bundleVerification, "bundle-verification", "", "YAML `file` that says who must have signed a bundle from a registry: the section verification of a PolicyBundle")
+	set.StringVar(&f.bundleCache, "bundle-cache", "", "`folder` that keeps the last good bundles of the cluster, for a start while the API server does not answer")
 	set.StringVar(&f.profile, "profile", "", "`profile` of the bundle for all requests; by default the bundle chooses by namespace")
 
 	set.StringVar(&f.listen, "listen", ":8443", "`address` for AdmissionReviews")
@@ -85,6 +89,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.IntVar(&f.maxFactBytes, "max-fact-bytes", informer.DefaultMaxBytes, "memory in `bytes` for the objects of each kind that policies read")
 
 	f.images.register(set)
+	f.journal.register(set)
 
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 
@@ -183,7 +188,13 @@ func (f *flags) check() error {
 	case f.noCluster && f.kubeconfig != "":
 		return usagef("--no-cluster and --kubeconfig contradict each other: leave one out")
 	}
+	if err := f.checkBundle(); err != nil {
+		return err
+	}
 	if err := f.images.check(f.noCluster); err != nil {
+		return err
+	}
+	if err := f.journal.check(); err != nil {
 		return err
 	}
 	for name, address := range map[string]string{"--listen": f.listen, "--probes": f.probes} {

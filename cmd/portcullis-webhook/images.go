@@ -66,11 +66,13 @@ func (f *imageFlags) check(noCluster bool) error {
 
 // images is what images are judged with.
 type images struct {
-	flags       *imageFlags
-	registry    *registry.Client
-	credentials registry.Credentials // the operator's
-	roots       *cosign.Roots        // nil without --trusted-root
-	cluster     dynamic.Interface    // nil with --no-cluster
+	flags    *imageFlags
+	registry *registry.Client
+	// registryOptions are those of registry, for bundles.
+	registryOptions registry.Options
+	credentials     registry.Credentials // the operator's
+	roots           *cosign.Roots        // nil without --trusted-root
+	cluster         dynamic.Interface    // nil with --no-cluster
 }
 
 // open checks what the flags name.
@@ -78,7 +80,7 @@ func (f *imageFlags) open(config *rest.Config) (*images, error) {
 	i := &images{flags: f}
 	options, err := f.registries.Options()
 	if err == nil {
-		i.credentials = options.Credentials
+		i.credentials, i.registryOptions = options.Credentials, options
 		i.registry, err = registry.New(options)
 	}
 	if path := (*fs.PathError)(nil); err != nil && !errors.As(err, &path) {

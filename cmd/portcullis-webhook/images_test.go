@@ -3,9 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +15,7 @@ import (
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/signer"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
+	"github.com/portcullis-dev/portcullis/signer/cosign/cosigntest"
 	"github.com/portcullis-dev/portcullis/signer/registry"
 	"github.com/portcullis-dev/portcullis/signer/registrytest"
 	"github.com/portcullis-dev/portcullis/signer/signertest"
@@ -65,7 +63,7 @@ func TestImagesAreJudgedByTheirSignatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := newKey(t)
+	key := cosigntest.NewKey(t)
 	public, err := key.PublicPEM()
 	if err != nil {
 		t.Fatal(err)
@@ -192,20 +190,20 @@ func TestABundleThatThisProcessCannotJudgeByIsNotActivated(t *testing.T) {
 	i := &images{flags: &imageFlags{}}
 	dir := t.TempDir()
 	write(t, dir, signedBundle("ghcr.io", testPublicKey(t)))
-	engine, err := compileBundle(os.DirFS(dir), "")
+	loaded, err := (&flags{bundle: dir}).load(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := i.accepts(engine.Bundle()); err != nil {
+	if err := i.accepts(loaded.Bundle); err != nil {
 		t.Errorf("keys alone: %v, want no error", err)
 	}
 	manifest := signedBundle("ghcr.io", testPublicKey(t))["bundle.yaml"] + "    transparencyLog: true\n"
 	write(t, dir, map[string]string{"bundle.yaml": manifest})
-	engine, err = compileBundle(os.DirFS(dir), "")
+	loaded, err = (&flags{bundle: dir}).load(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := i.accepts(engine.Bundle()); err == nil || !strings.Contains(err.Error(), "--trusted-root") {
+	if err := i.accepts(loaded.Bundle); err == nil || !strings.Contains(err.Error(), "--trusted-root") {
 		t.Errorf("with a transparency log: %v, want --trusted-root", err)
 	}
 }
@@ -225,14 +223,10 @@ func (f objectFunc) Statement(_ context.Context, digest string) ([]byte, error) 
 
 // TestAScanInAnObjectCountsByItsSignatureOnly: anybody may have written the object.
 func TestAScanInAnObjectCountsByItsSignatureOnly(t *testing.T) {
-	release, other := newKey(t), newKey(t)
+	release, other := cosigntest.NewKey(t), cosigntest.NewKey(t)
 	repository := registry.Repository{Registry: "ghcr.io", Path: "acme/app"}
 	image := cosign.Target{Repository: repository, Digest: registry.DigestOf([]byte("app"))}
-	public, err := release.PublicPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	trust, err := signer.Compile(&signer.Trust{Authorities: []signer.Authority{{Name: "scanner", Images: []string{"ghcr.io/acme/**"}, Keys: []signer.Key{{PEM: public}}}}, Scanners: []string{"scanner"}})
+	trust, err := signer.Compile(&signer.Trust{Authorities: []signer.Authority{cosigntest.Authority(t, "scanner", "ghcr.io/acme/**", release)}, Scanners: []string{"scanner"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,19 +259,6 @@ func TestAScanInAnObjectCountsByItsSignatureOnly(t *testing.T) {
 			}
 		})
 	}
-}
-
-func newKey(t *testing.T) *cosign.Key {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := cosign.NewKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 // TestAWebhookThatAsksForScansSaysThatItWrites, or the API server would not tell it of dry runs apart.

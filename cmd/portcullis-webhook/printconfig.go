@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -9,14 +10,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/webhook"
 	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
 	"github.com/portcullis-dev/portcullis/admission/webhook/configuration"
+	"github.com/portcullis-dev/portcullis/policies"
+	"k8s.io/client-go/rest"
 )
 
 // printConfig prints what the API server must be told.
-func printConfig(f *flags, stdout, stderr io.Writer) error {
+func printConfig(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	if f.printConfig != printAPI && f.printConfig != printStatic {
 		return usagef("--print-config is %q: choose %s or %s", f.printConfig, printAPI, printStatic)
 	}
@@ -27,13 +32,13 @@ func printConfig(f *flags, stdout, stderr io.Writer) error {
 	if len(options.CABundle) == 0 {
 		fmt.Fprintln(stderr, "No CA bundle: the API server will trust only what its host trusts. Give --ca-file if the webhook's certificate is signed by another CA.")
 	}
-	engine, err := loadEngine(f)
+	interests, err := f.interests(ctx)
 	if err != nil {
 		return err
 	}
 	var printed []byte
 	if f.printConfig == printStatic {
-		static, err := configuration.ComputeStatic(engine.Interests(f.profile), options)
+		static, err := configuration.ComputeStatic(interests, options)
 		if err != nil {
 			return usageError{err}
 		}
@@ -42,7 +47,7 @@ func printConfig(f *flags, stdout, stderr io.Writer) error {
 			return err
 		}
 	} else {
-		configurations, err := configuration.Compute(engine.Interests(f.profile), options)
+		configurations, err := configuration.Compute(interests, options)
 		if err != nil {
 			return usageError{err}
 		}
@@ -52,6 +57,44 @@ func printConfig(f *flags, stdout, stderr io.Writer) error {
 	}
 	_, err = stdout.Write(printed)
 	return err
+}
+
+// interests are what the policies are about.
+func (f *flags) interests(ctx context.Context) ([]policies.Interest, error) {
+	if err := f.checkBundle(); err != nil {
+		return nil, err
+	}
+	var config *rest.Config
+	if f.fromCluster() {
+		var err error
+		if config, err = f.cluster(); err != nil {
+			return nil, err
+		}
+	}
+	images, err := f.images.open(nil)
+	if err != nil {
+		return nil, err
+	}
+	first, err := f.load(ctx, images)
+	if err != nil {
+		return nil, err
+	}
+	lineup, err := f.lineup(ctx, first, config, images)
+	if err != nil {
+		return nil, err
+	}
+	if first != nil && f.profile == "" {
+		// Also profiles that are assigned to nothing: they may be tomorrow, with the same configuration.
+		all, err := policies.NewEngine(first.Bundle)
+		if err != nil {
+			return nil, err
+		}
+		judges := &lineup.Members[0].Active.Judges
+		*judges = append([]admission.Judge{all}, *judges...)
+	}
+	reviewer := admission.NewLineupReviewer(lineup, nil, time.Now)
+	reviewer.Pin(f.profile)
+	return reviewer.Interests(), nil
 }
 
 func (f *flags) configuration() (configuration.Options, error) {

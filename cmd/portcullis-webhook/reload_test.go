@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/informer"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/archive"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -36,6 +38,20 @@ deny contains "the node is kept free" if input.workload.nodeName == "` + node + 
 	}
 }
 
+// newTree is a bundle of such files.
+func newTree(t *testing.T, files map[string]string) *archive.Tree {
+	t.Helper()
+	contents := map[string][]byte{}
+	for name, text := range files {
+		contents[name] = []byte(text)
+	}
+	tree, err := archive.New(contents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
 func write(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
@@ -45,16 +61,23 @@ func write(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
+// emptyCluster is one that has nothing.
+type emptyCluster struct{}
+
+func (emptyCluster) Gather(context.Context, policies.Needs) policies.Facts { return policies.Facts{} }
+
 func TestAChangedBundleIsActivatedAndABadOneIsNot(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, bundleText("5", "red"))
-	engine, err := compileBundle(os.DirFS(dir), "")
+	first, err := (&flags{bundle: dir}).load(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	reviewer := admission.NewReviewer(engine, informer.None{Reason: "test"}, time.Now)
+	reviewer := newRecent(admission.NewReviewer(first.Engine, emptyCluster{}, time.Now))
 	var log bytes.Buffer
-	watch := newBundleWatch(&flags{bundle: dir}, reviewer, func(*policies.Bundle) error { return nil }, slog.New(slog.NewJSONHandler(&log, nil)))
+	var followed []policies.Read
+	follow := func(_ context.Context, reads []policies.Read) error { followed = reads; return nil }
+	watch := newBundleWatch(&flags{bundle: dir}, reviewer, first, follow, func(*policies.Bundle) error { return nil }, slog.New(slog.NewJSONHandler(&log, nil)))
 
 	for _, step := range []struct {
 		what  string
@@ -67,14 +90,18 @@ func TestAChangedBundleIsActivatedAndABadOneIsNot(t *testing.T) {
 		{"a rule that does not compile", map[string]string{"node.rego": "package portcullis.pods.node\ndeny contains"}, "blue", "the last good one stays"},
 		{"mended", bundleText("7", "green"), "green", "activated a new bundle"},
 		{"an older serial", bundleText("6", "red"), "green", "a serial never decreases"},
-		{"reads that nobody follows", map[string]string{
+		{"reads that nobody followed", map[string]string{
 			"bundle.yaml": bundleText("8", "")["bundle.yaml"],
 			"node.rego":   strings.Replace(bundleText("8", "red")["node.rego"], "#   severity: low\n", "#   severity: low\n#   reads: [{group: '', resource: nodes, scope: cluster}]\n", 1),
-		}, "green", "restart the webhook"},
+		}, "red", "activated a new bundle"},
+		{"other requests", map[string]string{
+			"bundle.yaml": bundleText("9", "")["bundle.yaml"],
+			"node.rego":   strings.Replace(bundleText("9", "blue")["node.rego"], "{workload: any}", "{workload: any, operations: [CREATE]}", 1),
+		}, "blue", "apply the output of --print-config again"},
 	} {
 		log.Reset()
 		write(t, dir, step.files)
-		watch.look()
+		watch.look(t.Context())
 		if !strings.Contains(log.String(), step.log) || (step.log == "" && log.Len() > 0) {
 			t.Errorf("%s: got log %s, want %q", step.what, log.String(), step.log)
 		}
@@ -94,6 +121,41 @@ func TestAChangedBundleIsActivatedAndABadOneIsNot(t *testing.T) {
 				t.Errorf("%s: node %s: got admitted %v, want %v", step.what, node, verdict.Admitted, node != step.free)
 			}
 		}
+		if want := []policies.Read{{Resource: "nodes"}}; strings.HasPrefix(step.what, "reads") && !slices.Equal(followed, want) {
+			t.Errorf("%s: followed %+v, want %+v", step.what, followed, want)
+		}
+	}
+}
+
+// TestPoliciesForOtherToolsInAFolderAreSeenToChange though the digest of a bundle leaves them out.
+func TestPoliciesForOtherToolsInAFolderAreSeenToChange(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, bundleText("1", "red"))
+	policy := func(word string) {
+		t.Helper()
+		write(t, dir, map[string]string{"conftest/policy.rego": "package main\n\ndeny contains \"" + word + "\" if input.kind == \"Pod\"\n"})
+	}
+	if err := os.Mkdir(filepath.Join(dir, "conftest"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	policy("first")
+	first, err := (&flags{bundle: dir}).load(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reviewer := newRecent(admission.NewLineupReviewer(&admission.Lineup{Members: []admission.Member{{Active: first.Ready}}}, informer.None{Reason: "test"}, time.Now))
+	watch := newBundleWatch(&flags{bundle: dir}, reviewer, first, nil, func(*policies.Bundle) error { return nil }, slog.New(slog.DiscardHandler))
+	for _, word := range []string{"first", "second"} {
+		policy(word)
+		watch.look(t.Context())
+		verdict := reviewer.Review(t.Context(), admission.Request{
+			Door: admission.DoorAdmission, Operation: "CREATE", Namespace: "x", Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
+			Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
+			Object:   []byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"spec":{"containers":[{"name":"x","image":"x"}]}}`),
+		})
+		if len(verdict.Findings) != 1 || verdict.Findings[0].Message != word {
+			t.Errorf("got %+v, want %q", verdict.Findings, word)
+		}
 	}
 }
 
@@ -103,17 +165,17 @@ func TestABundleThatIsGoneForAMomentChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, dir, bundleText("1", "red"))
-	engine, err := compileBundle(os.DirFS(dir), "")
+	first, err := (&flags{bundle: dir}).load(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	reviewer := admission.NewReviewer(engine, informer.None{Reason: "test"}, time.Now)
-	watch := newBundleWatch(&flags{bundle: dir}, reviewer, func(*policies.Bundle) error { return nil }, slog.New(slog.DiscardHandler))
+	reviewer := newRecent(admission.NewReviewer(first.Engine, informer.None{Reason: "test"}, time.Now))
+	watch := newBundleWatch(&flags{bundle: dir}, reviewer, first, nil, func(*policies.Bundle) error { return nil }, slog.New(slog.DiscardHandler))
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	watch.look()
-	if reviewer.Engine() != engine {
+	watch.look(t.Context())
+	if reviewer.Lineup().Members[0].Active.Judges[0] != first.Judges[0] {
 		t.Error("the engine was replaced though there is no bundle")
 	}
 }
@@ -122,16 +184,16 @@ func TestABundleThatIsGoneForAMomentChangesNothing(t *testing.T) {
 func TestABundleThatIsNotAcceptedIsNotActivated(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, bundleText("5", "red"))
-	engine, err := compileBundle(os.DirFS(dir), "")
+	first, err := (&flags{bundle: dir}).load(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	reviewer := admission.NewReviewer(engine, informer.None{Reason: "test"}, time.Now)
+	reviewer := newRecent(admission.NewReviewer(first.Engine, informer.None{Reason: "test"}, time.Now))
 	var log bytes.Buffer
-	watch := newBundleWatch(&flags{bundle: dir}, reviewer, func(*policies.Bundle) error { return errors.New("give --trusted-root") }, slog.New(slog.NewJSONHandler(&log, nil)))
+	watch := newBundleWatch(&flags{bundle: dir}, reviewer, first, nil, func(*policies.Bundle) error { return errors.New("give --trusted-root") }, slog.New(slog.NewJSONHandler(&log, nil)))
 	write(t, dir, bundleText("6", "blue"))
-	watch.look()
-	if got := reviewer.Engine().Bundle().Manifest.Serial; got != 5 || !strings.Contains(log.String(), "give --trusted-root") {
+	watch.look(t.Context())
+	if got := watch.active.Bundle.Manifest.Serial; got != 5 || !strings.Contains(log.String(), "give --trusted-root") {
 		t.Errorf("serial %d is active, the log is %s, want 5 and --trusted-root", got, &log)
 	}
 }

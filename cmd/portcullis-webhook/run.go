@@ -5,15 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
-	"slices"
-	"strings"
 
 	"github.com/portcullis-dev/portcullis/cmd/internal/version"
-	"github.com/portcullis-dev/portcullis/policies"
-	"github.com/portcullis-dev/portcullis/policies/library"
 	"github.com/spf13/cobra"
 )
 
@@ -75,6 +69,10 @@ Exit codes: 0 drained or printed; 4 something failed; 64 wrong usage.`,
   portcullis-webhook --print-config --service=portcullis-system/portcullis-webhook \
     --certificate-dir=/var/lib/portcullis/certs | kubectl apply -f -
 
+  # By the bundles that portcullis-controller rolls out, with a journal of all decisions
+  portcullis-webhook --bundle=cluster --bundle-cache=/var/cache/portcullis --journal=/var/lib/portcullis/journal \
+    --tls-cert=/tls/tls.crt --tls-key=/tls/tls.key --client-ca=/client-ca/ca.crt --client-name=kube-apiserver
+
   # On a workstation, with policies of one's own, for anybody who asks
   portcullis-webhook --listen=127.0.0.1:8443 --probes=127.0.0.1:8081 \
     --certificate-dir=/tmp/certs --caller=open --no-cluster --bundle=policies/`,
@@ -90,52 +88,13 @@ Exit codes: 0 drained or printed; 4 something failed; 64 wrong usage.`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		RunE: func(command *cobra.Command, _ []string) error {
 			if f.printConfig != "" {
-				return printConfig(&f, stdout, stderr)
+				return printConfig(command.Context(), &f, stdout, stderr)
 			}
-			return serve(command.Context(), &f, slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: f.logLevel})))
+			return serve(command.Context(), &f, stdout, slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: f.logLevel})))
 		},
 	}
 	command.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f.register(command.Flags())
 	return command
-}
-
-// loadEngine compiles the bundle.
-func loadEngine(f *flags) (*policies.Engine, error) {
-	if f.bundle == "" {
-		return compileBundle(library.FS(), f.profile)
-	}
-	const next = "give --bundle the folder that holds bundle.yaml, or leave it out for the built-in library"
-	switch folder, err := os.Stat(f.bundle); {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("reading the bundle: %s is not there: %s", f.bundle, next)
-	case err != nil:
-		return nil, fmt.Errorf("reading the bundle: %w: %s", err, next)
-	case !folder.IsDir():
-		return nil, fmt.Errorf("reading the bundle: %s is no folder: %s", f.bundle, next)
-	}
-	engine, err := compileBundle(os.DirFS(f.bundle), f.profile)
-	if err != nil {
-		return nil, fmt.Errorf("loading the bundle %s: %w", f.bundle, err)
-	}
-	return engine, nil
-}
-
-// builtIn is the library for bundles that build on it: include: library.
-func builtIn() policies.Included { return policies.Included{Name: "library", Files: library.FS()} }
-
-// compileBundle compiles a bundle that has the profile, "" for any.
-func compileBundle(files fs.FS, profile string) (*policies.Engine, error) {
-	bundle, err := policies.Load(files, builtIn())
-	if err != nil {
-		return nil, err
-	}
-	if profile == "" {
-		return policies.NewEngine(bundle)
-	}
-	if !slices.Contains(bundle.Profiles(), profile) {
-		return nil, usagef("the bundle has no profile %q: choose one of %s", profile, strings.Join(bundle.Profiles(), ", "))
-	}
-	return policies.NewEngineFor(bundle, profile)
 }

@@ -6,17 +6,23 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/informer"
+	"github.com/portcullis-dev/portcullis/admission/shadow"
 	"github.com/portcullis-dev/portcullis/admission/webhook"
 	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/cluster"
+	"github.com/portcullis-dev/portcullis/policies/journal"
+	"github.com/portcullis-dev/portcullis/policies/revision"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
@@ -35,7 +41,7 @@ func (b background) run(ctx context.Context) (wait func()) {
 }
 
 // serve runs the webhook until ctx ends and it has drained.
-func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
+func serve(ctx context.Context, f *flags, stdout io.Writer, logger *slog.Logger) error {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -47,11 +53,11 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	cluster, err := f.cluster()
+	config, err := f.cluster()
 	if err != nil {
 		return err
 	}
-	images, err := f.images.open(cluster)
+	images, err := f.images.open(config)
 	if err != nil {
 		return err
 	}
@@ -65,71 +71,128 @@ func serve(ctx context.Context, f *flags, logger *slog.Logger) error {
 	}
 	defer reviews.Close() // where something below fails: serving closes them, too
 	defer probes.Close()
-	beginLoading()
-	engine, err := loadEngine(f)
-	if err != nil {
-		return err
-	}
-	if err := images.accepts(engine.Bundle()); err != nil {
-		return usageError{err}
-	}
 	metrics := webhook.NewMetrics()
-	ofCluster, factsCheck, err := f.facts(cluster, engine.Bundle(), logger, metrics, &tasks)
+	beginLoading()
+	first, err := f.load(ctx, images)
 	if err != nil {
 		return err
 	}
-	facts, err := images.facts(ofCluster, logger, metrics, &tasks)
+	site, err := f.site(first, config, images, logger, metrics, &tasks)
 	if err != nil {
 		return err
+	}
+	kept, err := f.journal.open(writerName(), stdout, logger)
+	if err != nil {
+		return err
+	}
+	if kept != nil {
+		defer closeJournal(ctx, kept, logger)
+		metrics.Register(kept)
 	}
 	metrics.Gauge("portcullis_webhook_certificate_expiry_timestamp_seconds", "When the serving certificate expires.",
 		func() float64 { return float64(serving.Expires().Unix()) })
-	reviewer := admission.NewReviewer(engine, facts, time.Now)
-	reviewer.Pin(f.profile)
-	if f.bundle != "" && f.bundleInterval > 0 {
-		tasks = append(tasks, newBundleWatch(f, reviewer, images.accepts, logger).run)
-	}
 	handler, err := webhook.NewHandler(webhook.Options{
-		Reviewer: reviewer,
+		Reviewer: site.reviewer,
 		Callers:  callers, Logger: logger, Metrics: metrics,
 		MaxBody: f.maxBody, MaxBodies: f.maxBodies, MaxRunning: f.maxRunning, MaxWaiting: f.maxWait,
 		TimeoutCap: f.timeoutCap, TimeoutMargin: f.timeoutMargin,
+		Recorder: site.recorder(kept), Journal: f.journal.dir,
 	})
 	if err != nil {
 		return err
 	}
+	site.handler.Store(handler)
 	// Certificates must go on being renewed and facts followed while draining.
 	tasksCtx, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
 	wait := tasks.run(tasksCtx)
 	defer wait()
 	defer stopTasks()
 	endLoading()
-	logger.Info("loaded policies", "bundle", engine.Bundle().Revision(), "profile", cmp.Or(f.profile, "by namespace"))
+	if first != nil {
+		logger.Info("loaded policies", "bundle", first.Revision, "profile", cmp.Or(f.profile, "by namespace"))
+	}
 	f.announce(serving, logger)
 	server := &webhook.Server{
 		Handler:     handler,
 		Certificate: serving.GetCertificate,
-		Probes: webhook.NewProbes(metrics,
-			webhook.Check{Name: "certificate", Check: serving.Check},
-			factsCheck, images.check()),
-		DrainDelay: f.drainDelay, DrainGrace: f.drainGrace,
+		Probes:      webhook.NewProbes(metrics, append([]webhook.Check{{Name: "certificate", Check: serving.Check}}, site.checks...)...),
+		DrainDelay:  f.drainDelay, DrainGrace: f.drainGrace,
 		Logger: logger,
 	}
 	return server.Serve(ctx, reviews, probes)
 }
 
-// facts are those of the cluster, none where it is nil.
-func (f *flags) facts(cluster *rest.Config, bundle *policies.Bundle, logger *slog.Logger, metrics *webhook.Metrics, tasks *background) (admission.Facts, webhook.Check, error) {
+// site is what judges, and what it takes to be ready.
+type site struct {
+	reviewer *recent
+	shadow   *shadow.Shadow // nil where no revision can be on trial
+	checks   []webhook.Check
+	handler  atomic.Pointer[webhook.Handler] // for the shadow, nil at first
+}
+
+// site is made of the one bundle that is loaded, or of those of the cluster where none is.
+func (f *flags) site(first *revision.Revision, config *rest.Config, images *images, logger *slog.Logger, metrics *webhook.Metrics, tasks *background) (*site, error) {
+	s := &site{}
+	lineup := &admission.Lineup{}
+	var reads []policies.Read
+	if first != nil {
+		if err := images.accepts(first.Bundle); err != nil {
+			return nil, usageError{err}
+		}
+		lineup.Members = []admission.Member{{Active: first.Ready}}
+		reads = cluster.ReadsOf(first)
+	}
+	ofCluster, follow, factsCheck, err := f.facts(config, reads, logger, metrics, tasks)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := images.facts(ofCluster, logger, metrics, tasks)
+	if err != nil {
+		return nil, err
+	}
+	s.reviewer = newRecent(admission.NewLineupReviewer(lineup, facts, time.Now))
+	s.reviewer.Pin(f.profile)
+	s.checks = []webhook.Check{factsCheck, images.check()}
+	if f.fromFolder() && f.bundleInterval > 0 {
+		*tasks = append(*tasks, newBundleWatch(f, s.reviewer, first, follow, images.accepts, logger).run)
+	}
+	if f.fromCluster() {
+		s.shadow = shadow.New(shadow.Options{Reviewer: s.reviewer, Busy: s.busy})
+		bundles, err := f.watchCluster(config, images, follow, s.reviewer, s.shadow, logger, metrics, tasks)
+		if err != nil {
+			return nil, err
+		}
+		s.checks = append(s.checks, bundles)
+	}
+	return s, nil
+}
+
+// busy says whether reviews are under way.
+func (s *site) busy() bool {
+	handler := s.handler.Load()
+	return handler == nil || handler.Running() > 0
+}
+
+// recorder is who hears of decisions, nil for nobody.
+func (s *site) recorder(kept *journal.Journal) webhook.Recorder {
+	if kept == nil && s.shadow == nil {
+		return nil
+	}
+	return recorder{journal: kept, shadow: s.shadow}
+}
+
+// facts are those of the cluster, none where it is nil, with what makes more kinds known.
+func (f *flags) facts(cluster *rest.Config, reads []policies.Read, logger *slog.Logger, metrics *webhook.Metrics, tasks *background) (admission.Facts, func(context.Context, []policies.Read) error, webhook.Check, error) {
 	check := webhook.Check{Name: "facts", Check: func() error { return nil }}
 	if cluster == nil {
 		logger.Warn("reading no facts: policies that need some deny; images are read without pull secrets, no scan is asked for and no pod is known to replace another", "flag", "--no-cluster")
 		const reason = "the webhook runs with --no-cluster"
 		check.Notes = func() []string { return []string{reason + ": policies that read the cluster fault"} }
-		return informer.None{Reason: reason}, check, nil
+		return informer.None{Reason: reason}, nil, check, nil
 	}
-	facts, err := informer.New(cluster, informer.Options{Reads: reads(bundle), MaxBytes: f.maxFactBytes, Logger: logger})
+	facts, err := informer.New(cluster, informer.Options{Reads: reads, MaxBytes: f.maxFactBytes, Logger: logger})
 	if err != nil {
-		return nil, check, err
+		return nil, nil, check, err
 	}
 	*tasks = append(*tasks, facts.Run)
 	metrics.Gauges("portcullis_webhook_facts_available", "Whether a kind that policies read is known: 0 where they fault.", "kind", func() map[string]float64 {
@@ -143,7 +206,7 @@ func (f *flags) facts(cluster *rest.Config, bundle *policies.Bundle, logger *slo
 		return values
 	})
 	check.Check, check.Notes = facts.Check, func() []string { return unavailable(facts) }
-	return facts, check, nil
+	return facts, facts.Follow, check, nil
 }
 
 // unavailable are the reasons why policies fault, by kind.
@@ -175,33 +238,6 @@ func (f *flags) cluster() (*rest.Config, error) {
 		return nil, usagef("there is no cluster to read facts from: give --kubeconfig, or --no-cluster to do without")
 	}
 	return config, err
-}
-
-// reads are the kinds that configured policies declare for the admission door.
-func reads(bundle *policies.Bundle) []policies.Read {
-	var reads []policies.Read
-	add := func(instances []policies.Instance) {
-		for _, instance := range instances {
-			policy := bundle.Policies[instance.Policy]
-			if policy == nil || instance.Enforcement == policies.EnforceOff {
-				continue
-			}
-			if len(policy.Doors) > 0 && !slices.Contains(policy.Doors, policies.DoorAdmission) {
-				continue
-			}
-			for _, declared := range policy.Reads {
-				read := policies.Read{Group: declared.Group, Resource: declared.Resource}
-				if !slices.Contains(reads, read) {
-					reads = append(reads, read)
-				}
-			}
-		}
-	}
-	add(bundle.Manifest.Policies)
-	for _, profile := range bundle.Manifest.Profiles {
-		add(profile.Policies)
-	}
-	return reads
 }
 
 // servingCertificate is either kind of certificate.

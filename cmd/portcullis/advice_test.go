@@ -12,7 +12,7 @@ import (
 )
 
 // advised is a command of this program in a text: its words up to the end of the clause.
-var advised = regexp.MustCompile("(?:^|[^\\w./-])portcullis((?: [^\\s,;\"`]+)+)")
+var advised = regexp.MustCompile("(?:^|[^\\w./-])portcullis((?: [^\\s,;)\"`]+)+)")
 
 // TestCommandsInAdviceExist takes the commands from what policies tell people to do, and from the page about images.
 func TestCommandsInAdviceExist(t *testing.T) {

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,12 +25,14 @@ type explainFlags struct {
 	source sourceFlags
 	images imageFlags
 	patch  string
+	// journal is the folder of a journal: then a decision of it is explained. format is for those only.
+	journal, format string
 }
 
 func (p *program) explainCommand() *cobra.Command {
 	var f explainFlags
 	command := &cobra.Command{
-		Use:   "explain FILE|-",
+		Use:   "explain FILE|-|ID",
 		Short: "Say why objects are denied, and the smallest change that would pass",
 		Long: `explain judges as gate does and shows for each finding the rule and its lines, the fields
 that they read with their values, and the smallest change that would pass.
@@ -35,28 +41,60 @@ With --patch it prints only the changed manifests (or RFC 6902 patches with --pa
 Standard error names the values that policies made up, as placeholders for digests that
 cannot be known: check each of them by hand. Comments are lost.
 
+With --journal it says the same of a decision of a webhook, by the id that the denial names:
+with the facts and exceptions of then, and by --bundle, which should be the revision that
+judged. It exits as the decision ended.
+
 ` + exitHelp(),
 		Example: `  portcullis explain deploy/web.yaml
-  portcullis explain deploy/web.yaml --patch > fixed.yaml`,
-		Args: arguments(cobra.MinimumNArgs(1), "name a file, or - for standard input"),
-		RunE: func(command *cobra.Command, args []string) error { return p.explain(command.Context(), &f, args) },
+  portcullis explain deploy/web.yaml --patch > fixed.yaml
+  portcullis explain 0f8fad5b-d9cb-469f-a165-70867728950e --journal /var/lib/portcullis/journal --bundle .`,
+		Args: arguments(cobra.MinimumNArgs(1), "name a file, or - for standard input, or with --journal the id of a decision"),
+		RunE: func(command *cobra.Command, args []string) error {
+			if f.journal != "" {
+				return p.explainDecision(command.Context(), &f, args)
+			}
+			return p.explain(command.Context(), &f, args)
+		},
 	}
-	f.bundle.register(command)
+	f.bundle.register(command, &f.images.registries)
 	f.source.register(command.Flags())
 	f.images.register(command.Flags())
 	command.Flags().StringVar(&f.patch, "patch", "", "print the changed manifests (yaml) or the patches (json)")
 	command.Flags().Lookup("patch").NoOptDefVal = "yaml"
+	command.Flags().StringVar(&f.journal, "journal", "", "`folder` of a webhook's journal: explain the decision of it with this id, or with the uid of its request")
+	command.Flags().StringVar(&f.format, "format", "text", "with --journal, the `format`: text or json")
 	complete(command, "patch", "yaml", "json")
 	complete(command, "profile", "baseline", "restricted", "hardened")
 	complete(command, "scan", scanMissing, scanAlways, scanNever)
 	return command
 }
 
+// decisionID is what the id of a decision and the uid of a request look like.
+var decisionID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// notDecision refuses an id of a decision where no journal is named and no file is called so.
+func notDecision(argument string) error {
+	if !decisionID.MatchString(argument) {
+		return nil
+	}
+	if _, err := os.Stat(argument); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return usagef("explaining %s: there is no such file: if it is a decision of a webhook, name its journal with --journal", argument)
+}
+
 func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) error {
+	if f.format != "text" {
+		return usagef("--format is for decisions of a journal: leave it out, or name the journal with --journal")
+	}
 	if !slices.Contains([]string{"", "yaml", "json"}, f.patch) {
 		return usagef("--patch=%s: use --patch=yaml or --patch=json", f.patch)
 	}
 	if err := f.images.check(); err != nil {
+		return err
+	}
+	if err := notDecision(paths[0]); err != nil {
 		return err
 	}
 	loaded, err := f.source.load(ctx, p, paths)
@@ -72,11 +110,11 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 	} else if len(loaded.Documents) == 0 {
 		return usagef("there is nothing to explain: no Kubernetes object in %s", strings.Join(paths, ", "))
 	}
-	engine, err := f.bundle.judge()
+	lineup, err := f.bundle.lineup(ctx)
 	if err != nil {
 		return err
 	}
-	images, err := f.images.open(ctx, engine, p.stderr)
+	images, err := f.images.open(ctx, lineup, p.stderr)
 	if err != nil {
 		return err
 	}
@@ -85,7 +123,7 @@ func (p *program) explain(ctx context.Context, f *explainFlags, paths []string) 
 	if err != nil {
 		return err
 	}
-	g := &gate.Gate{Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images.facts, Fresh: images.fresh, Version: version.String(), Now: time.Now}
+	g := &gate.Gate{Lineup: lineup, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images.facts, Fresh: images.fresh, Version: version.String(), Now: time.Now}
 	err = g.Explain(ctx, loaded, func(e gate.Explanation) error {
 		codes = append(codes, e.Outcome.Exit())
 		return p.show(f, &e)

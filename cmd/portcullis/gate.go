@@ -60,7 +60,7 @@ the gate makes where no signed one is trusted. What cannot be known is listed as
   portcullis gate deploy/ --format sarif --output portcullis.sarif`,
 		RunE: func(command *cobra.Command, args []string) error { return p.gate(command.Context(), &f, args) },
 	}
-	f.bundle.register(command)
+	f.bundle.register(command, &f.images.registries)
 	f.source.register(command.Flags())
 	f.report.register(command.Flags())
 	f.images.register(command.Flags())
@@ -89,11 +89,11 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 	if err != nil {
 		return err
 	}
-	engine, err := f.bundle.judge()
+	lineup, err := f.bundle.lineup(ctx)
 	if err != nil {
 		return err
 	}
-	images, err := f.images.open(ctx, engine, p.stderr)
+	images, err := f.images.open(ctx, lineup, p.stderr)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (p *program) gate(ctx context.Context, f *gateFlags, paths []string) error 
 		return err
 	}
 	g := &gate.Gate{
-		Engine: engine, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images.facts, Fresh: images.fresh, Baseline: baseline,
+		Lineup: lineup, Profile: f.bundle.profile, Namespace: f.source.namespace, Cluster: cluster, Images: images.facts, Fresh: images.fresh, Baseline: baseline,
 		FailOnWarn: f.failOnWarn, FailOnSkip: f.failOnSkip, Version: version.String(), Now: time.Now,
 		Progress: progress(p.stderr, "judged %d of %d objects"), ImageProgress: progress(p.stderr, "looked at %d of %d images"),
 	}

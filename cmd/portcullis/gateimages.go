@@ -80,7 +80,7 @@ type gateImages struct {
 
 // open reads what --image names and, where the policies read evidence, checks what the other flags
 // name. Nothing is asked of a registry and nothing is written before a policy that matches reads some.
-func (f *imageFlags) open(ctx context.Context, engine *policies.Engine, stderr io.Writer) (*gateImages, error) {
+func (f *imageFlags) open(ctx context.Context, lineup *admission.Lineup, stderr io.Writer) (*gateImages, error) {
 	g := &gateImages{}
 	if f.noImages {
 		g.facts = gate.Unasked("nobody was asked: leave --no-images out")
@@ -88,7 +88,7 @@ func (f *imageFlags) open(ctx context.Context, engine *policies.Engine, stderr i
 	}
 	sources := &imageSources{remote: noNetwork{}}
 	err := g.open(ctx, f.images, sources)
-	if err == nil && engine.ReadsImages() {
+	if err == nil && readsImages(lineup) {
 		err = f.connect(g, sources, stderr)
 	}
 	if err != nil {

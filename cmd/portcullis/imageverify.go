@@ -15,6 +15,8 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/gate/output"
+	"github.com/portcullis-dev/portcullis/cmd/internal/bundlesource"
+	"github.com/portcullis-dev/portcullis/cmd/internal/registryflags"
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/signer"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
@@ -31,9 +33,9 @@ type trustFlags struct {
 	kinds            []string
 }
 
-func (f *trustFlags) register(command *cobra.Command) {
-	f.bundle.registerBundle(command.Flags())
-	command.Flags().Lookup("bundle").Usage = "`directory` of a policy bundle, whose trust is used"
+func (f *trustFlags) register(command *cobra.Command, registries *registryflags.Flags) {
+	f.bundle.registerBundle(command.Flags(), registries)
+	command.Flags().Lookup("bundle").Usage = "policy `bundle` whose trust is used: " + bundlesource.Forms
 	command.Flags().StringVar(&f.trust, "trust", "", "YAML or JSON `file` with a trust configuration: the section trust of bundle.yaml")
 	command.Flags().StringArrayVar(&f.keys, "key", nil, "public key `file` that is trusted for every image; may be repeated")
 	command.Flags().StringVar(&f.identity, "certificate-identity", "", "`subject` of keyless signatures that is trusted for every image")
@@ -43,10 +45,10 @@ func (f *trustFlags) register(command *cobra.Command) {
 }
 
 // load is the trust configuration.
-func (f *trustFlags) load() (*signer.Configuration, error) {
+func (f *trustFlags) load(ctx context.Context) (*signer.Configuration, error) {
 	single := len(f.keys) > 0 || f.identity != "" || f.issuer != ""
 	sources := 0
-	for _, given := range []bool{f.bundle.dir != "", f.trust != "", single} {
+	for _, given := range []bool{f.bundle.ref != "", f.trust != "", single} {
 		if given {
 			sources++
 		}
@@ -56,8 +58,8 @@ func (f *trustFlags) load() (*signer.Configuration, error) {
 		return nil, usagef("who is trusted must be said once: give --bundle, --trust, or --key and --certificate-identity")
 	case !single && len(f.kinds) > 0:
 		return nil, usagef("--type goes with --key and --certificate-identity: a trust configuration has its own attestations")
-	case f.bundle.dir != "":
-		bundle, err := f.bundle.load()
+	case f.bundle.ref != "":
+		bundle, err := f.bundle.load(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -203,7 +205,7 @@ verified against --trusted-root.
 		RunE: func(command *cobra.Command, args []string) error { return p.imageVerify(command.Context(), &f, args) },
 	}
 	f.place.register(command.Flags())
-	f.trust.register(command)
+	f.trust.register(command, &f.place.registries)
 	registerText(command, &f.format)
 	return command
 }
@@ -249,7 +251,7 @@ func (p *program) imageVerify(ctx context.Context, f *imageVerifyFlags, argument
 	if err := checkText(f.format); err != nil {
 		return err
 	}
-	trust, err := f.trust.load()
+	trust, err := f.trust.load(ctx)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/revision"
 	"github.com/spf13/cobra"
 )
 
@@ -52,10 +53,10 @@ type inventory struct {
 	Policies   []listed       `json:"policies"`
 }
 
-func newInventory(engine *policies.Engine) inventory {
-	bundle := engine.Bundle()
+func newInventory(of *revision.Revision) inventory {
+	bundle, engine := of.Bundle, of.Engine
 	all := inventory{
-		Bundle: bundle.Revision(), Count: len(bundle.Policies), Profiles: engine.Profiles(),
+		Bundle: of.Ready.Revision, Count: len(bundle.Policies), Profiles: engine.Profiles(),
 		BySeverity: map[string]int{}, ByGroup: map[string]int{}, Policies: []listed{},
 	}
 	for _, id := range slices.Sorted(maps.Keys(bundle.Policies)) {

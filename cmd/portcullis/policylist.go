@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -21,23 +22,25 @@ func (p *program) policyListCommand() *cobra.Command {
 		Example: `  portcullis policy list
   portcullis policy list --format json | jq .count`,
 		Args: arguments(cobra.NoArgs, "list takes no arguments"),
-		RunE: func(*cobra.Command, []string) error { return p.policyList(&bundle, format) },
+		RunE: func(command *cobra.Command, _ []string) error {
+			return p.policyList(command.Context(), &bundle, format)
+		},
 	}
-	bundle.registerBundle(command.Flags())
+	bundle.registerBundle(command.Flags(), nil)
 	command.Flags().StringVar(&format, "format", "text", "`format`: text or json")
 	complete(command, "format", "text", "json")
 	return command
 }
 
-func (p *program) policyList(bundle *bundleFlags, format string) error {
+func (p *program) policyList(ctx context.Context, bundle *bundleFlags, format string) error {
 	if err := checkFormat(format); err != nil {
 		return err
 	}
-	engine, err := bundle.engine()
+	loaded, err := bundle.revision(ctx)
 	if err != nil {
 		return err
 	}
-	all := newInventory(engine)
+	all := newInventory(loaded)
 	if format == "json" {
 		encoder := json.NewEncoder(p.stdout)
 		encoder.SetIndent("", "  ")
@@ -58,6 +61,9 @@ func (p *program) policyList(bundle *bundleFlags, format string) error {
 		return err
 	}
 	_, err = fmt.Fprintf(p.stdout, "%s\n%s in %s\n", cutLines(text.String(), style(p.stdout).Width), countPolicies(all.Count), output.Plain(all.Bundle))
+	if err == nil && len(loaded.Judges) > 1 {
+		_, err = fmt.Fprintln(p.stdout, "Policies for other tools, in its folders gatekeeper and conftest, judge with them and are not listed.")
+	}
 	return err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -20,33 +21,38 @@ func (p *program) policyShowCommand() *cobra.Command {
 		Short:   "Show a policy's documentation",
 		Example: "  portcullis policy show pods/privileged",
 		Args:    arguments(cobra.ExactArgs(1), "name one policy; policy list has them all"),
-		RunE:    func(_ *cobra.Command, args []string) error { return p.policyShow(&bundle, format, args[0]) },
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			loaded, err := bundle.load()
+		RunE: func(command *cobra.Command, args []string) error {
+			return p.policyShow(command.Context(), &bundle, format, args[0])
+		},
+		ValidArgsFunction: func(command *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+			loaded, err := bundle.load(command.Context())
 			if err != nil {
 				return nil, cobra.ShellCompDirectiveError
 			}
 			return slices.Sorted(maps.Keys(loaded.Policies)), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	bundle.registerBundle(command.Flags())
+	bundle.registerBundle(command.Flags(), nil)
 	command.Flags().StringVar(&format, "format", "text", "`format`: text or json")
 	complete(command, "format", "text", "json")
 	return command
 }
 
-func (p *program) policyShow(bundle *bundleFlags, format, id string) error {
+func (p *program) policyShow(ctx context.Context, bundle *bundleFlags, format, id string) error {
 	if err := checkFormat(format); err != nil {
 		return err
 	}
-	engine, err := bundle.engine()
+	loaded, err := bundle.revision(ctx)
 	if err != nil {
 		return err
 	}
-	all := newInventory(engine).Policies
+	all := newInventory(loaded).Policies
 	at := slices.IndexFunc(all, func(l listed) bool { return l.ID == id })
+	if group, _, _ := strings.Cut(id, "/"); at < 0 && (group == "gatekeeper" || group == "conftest") {
+		return usagef("%s is written for another tool, and only a bundle's own policies are shown: look into the folder %s of the bundle", id, group)
+	}
 	if at < 0 {
-		return usagef("there is no policy %q in %s%s", id, engine.Bundle().Revision(), suggestion(all, id))
+		return usagef("there is no policy %q in %s%s", id, loaded.Ready.Revision, suggestion(all, id))
 	}
 	if format == "json" {
 		encoder := json.NewEncoder(p.stdout)

@@ -43,7 +43,7 @@ It exits with 0 whenever it wrote a response, whatever the verdict.`,
 		Args: arguments(cobra.ExactArgs(1), "name one file, or - for standard input"),
 		RunE: func(command *cobra.Command, args []string) error { return p.review(command.Context(), &f, args[0]) },
 	}
-	f.bundle.register(command)
+	f.bundle.register(command, &f.images.registries)
 	f.source.registerContext(command.Flags())
 	f.images.registerEvidence(command.Flags())
 	command.Flags().BoolVar(&f.mutate, "mutate", false, "answer as the mutating webhook")
@@ -56,7 +56,7 @@ func (p *program) review(ctx context.Context, f *reviewFlags, name string) error
 	if err != nil {
 		return err
 	}
-	engine, err := f.bundle.judge()
+	lineup, err := f.bundle.lineup(ctx)
 	if err != nil {
 		return err
 	}
@@ -64,12 +64,12 @@ func (p *program) review(ctx context.Context, f *reviewFlags, name string) error
 	if err != nil {
 		return err
 	}
-	images, err := f.images.open(ctx, engine, p.stderr)
+	images, err := f.images.open(ctx, lineup, p.stderr)
 	if err != nil {
 		return err
 	}
 	defer images.close()
-	reviewer := admission.NewReviewer(engine, gate.NewFacts(cluster, images.facts), time.Now)
+	reviewer := admission.NewLineupReviewer(lineup, gate.NewFacts(cluster, images.facts), time.Now)
 	reviewer.Pin(f.bundle.profile)
 	response, err := answer(ctx, reviewer, body, f.mutate)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/gate/output"
 	"github.com/portcullis-dev/portcullis/admission/gate/source"
+	"github.com/portcullis-dev/portcullis/cmd/internal/bundlesource"
 	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 	"github.com/spf13/cobra"
 )
@@ -55,7 +56,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func misused(err error) bool {
 	var usage usageError
 	var argument *source.ArgumentError
-	return errors.As(err, &usage) || errors.As(err, &argument)
+	var bundle *bundlesource.UsageError
+	return errors.As(err, &usage) || errors.As(err, &argument) || errors.As(err, &bundle)
 }
 
 // knownCommand refuses commands that do not exist, with those that sound similar.
@@ -90,7 +92,7 @@ Without --bundle it uses the built-in library.
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(p.gateCommand(), p.reviewCommand(), p.imageCommand(), p.policyCommand(), p.explainCommand(), p.versionCommand())
+	root.AddCommand(p.gateCommand(), p.reviewCommand(), p.imageCommand(), p.policyCommand(), p.bundleCommand(), p.conftestCommand(), p.explainCommand(), p.replayCommand(), p.journalCommand(), p.quarantineCommand(), p.secretsCommand(), p.versionCommand())
 	return root
 }
 

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE COMMAND…   run the program, which must exit with this very code
 //	huge FILE MEGABYTES   write a manifest of that size
+//	verification FILE KEY write who must have signed a bundle: the holder of a key
 //
 // and those of [imageCommands].
 func TestScripts(t *testing.T) {
@@ -40,7 +41,7 @@ func TestScripts(t *testing.T) {
 	}
 	images := &testRegistry{}
 	commands := imageCommands()
-	commands["exits"], commands["huge"] = exits, huge
+	commands["exits"], commands["huge"], commands["verification"] = exits, huge, verificationCommand
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
@@ -96,4 +97,12 @@ func deadAddress(t *testing.T) string {
 	}
 	defer listener.Close()
 	return fmt.Sprint(listener.Addr())
+}
+
+// verificationCommand writes the section verification of a PolicyBundle.
+func verificationCommand(ts *testscript.TestScript, _ bool, args []string) {
+	key, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	content := fmt.Sprintf("authorities:\n  - name: release\n    images: [\"**\"]\n    keys: [{pem: %q}]\n", key)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(content), 0o600))
 }

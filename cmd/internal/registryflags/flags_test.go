@@ -3,6 +3,7 @@ package registryflags_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func TestFlagsBecomeOptions(t *testing.T) {
 	if got := strings.Join(options.Mirrors["docker.io"], " "); got != "mirror.example.com/hub other.example.com" {
 		t.Errorf("got mirrors %q, want both in order", got)
 	}
-	if options.Authorities[0] != (registry.Authority{File: "/ca.pem"}) || options.Authorities[1] != (registry.Authority{Host: "registry.corp:5000", File: "/corp.pem"}) {
+	if want := []registry.Authority{{File: "/ca.pem"}, {Host: "registry.corp:5000", File: "/corp.pem"}}; !reflect.DeepEqual(options.Authorities, want) {
 		t.Errorf("got authorities %+v, want one for all and one for its host", options.Authorities)
 	}
 	if options.Allow[0] != "registry.corp:5000" || options.PlainHTTP[0] != "registry.corp:5000" || options.Cluster[0] != "10.0.0.0/16" {
