@@ -29,12 +29,20 @@ demo: ## real requests to a real webhook and the gate on the same files (KEEP=1 
 demo-cluster: ## the same at a real API server, built on first use (KEEP=1 leaves it running)
 	$(GO) run ./test/demo -cluster
 
+.PHONY: tour
+tour: ## the life of a bundle: Git, signature, cluster, replay, canary, rollback (KEEP=1 leaves it running)
+	$(GO) run ./test/tour
+
 .PHONY: controlplane
 controlplane: ## build the control plane that tests use; minutes the first time, kept in the user's cache
 	$(GO) run ./test/cluster/build
 
+.PHONY: vault
+vault: ## build the Vault that tests use; minutes the first time, kept in the user's cache
+	$(GO) run ./test/vaultserver/build
+
 .PHONY: test
-test: controlplane ## all tests, with the race detector but for what links Trivy; short forms of load tests and benchmarks
+test: controlplane vault ## all tests, with the race detector but for what links Trivy; short forms of load tests and benchmarks
 	$(GO) test -p $(PARALLEL) -timeout 20m $$($(GO) list ./... | grep -E '$(TRIVY)')
 	$(GO) test -race -p $(PARALLEL) -timeout 20m $$($(GO) list ./... | grep -vE '$(TRIVY)')
 
@@ -43,6 +51,7 @@ check: ## formatting, vet, linters, known vulnerabilities, files that are genera
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:" $$unformatted; exit 1; fi
 	$(GO) vet ./...
 	cd test/controlplane && GOEXPERIMENT= $(GO) vet -trimpath ./... # flags as test/cluster builds it, so that both share what is compiled
+	cd test/vault && GOEXPERIMENT= $(GO) vet -trimpath ./...
 	$(GO) tool staticcheck $$($(GO) list ./... | grep -vE '$(TRIVY)') # what links Trivy would have all of Trivy analysed, for many minutes
 	$(GO) mod tidy -diff
 	$(GO) test -count 1 -run 'Golden|Schema|Documented' ./policies/... ./cmd/... ./admission/...
@@ -63,13 +72,13 @@ fuzz: ## every fuzz target for FUZZTIME each
 		echo "== $$dir $$target"; $(GO) test -run XXX -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; done
 
 .PHONY: soak
-soak: controlplane ## long forms of the load and restart tests at a real API server
-	PORTCULLIS_SOAK=1 $(GO) test -count 1 -v -timeout 60m ./test/e2e/...
+soak: controlplane vault ## long forms of the load, restart and kill tests
+	PORTCULLIS_SOAK=1 $(GO) test -count 1 -v -timeout 60m ./test/e2e/... ./policies ./policies/journal ./runtime/falco ./runtime/isolation
 
 .PHONY: golden
 golden: ## write the golden files anew
 	$(GO) test -run 'Golden|Script|Schema|Documented|Recorded|KnownKind' \
-		$$(grep -rl --include='*_test.go' '"update"' cmd admission policies | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
+		$$(grep -rl --include='*_test.go' '"update"' cmd admission policies docs | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 
 .PHONY: clean
 clean: ## remove what build made

@@ -1,8 +1,12 @@
 package bench
 
 import (
+	"fmt"
 	"net/http"
+	"path/filepath"
 	"testing"
+
+	"github.com/portcullis-dev/portcullis/policies/revision"
 )
 
 func benchmark(b *testing.B, handler http.Handler, err error, bodies *Template, admitted bool) {
@@ -97,6 +101,94 @@ func BenchmarkLoadThousand(b *testing.B) {
 	}
 	for b.Loop() {
 		if _, _, err := LoadBundle(files); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEngineAlone(b *testing.B) {
+	engine, err := NewEngine(Fifty)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var failed failing
+	call := newDirect(b.Context(), engine, &failed)
+	b.ReportAllocs()
+	for b.Loop() {
+		call()
+	}
+	if failed.err != nil {
+		b.Fatal(failed.err)
+	}
+}
+
+func BenchmarkLineup(b *testing.B) {
+	for _, bundles := range []int{1, 2, 5} {
+		b.Run(fmt.Sprintf("bundles=%d", bundles), func(b *testing.B) {
+			lineup, err := NewLineup(Fifty, bundles)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var failed failing
+			call := newReviews(b.Context(), lineup, &failed)
+			b.ReportAllocs()
+			for b.Loop() {
+				call()
+			}
+			if failed.err != nil {
+				b.Fatal(failed.err)
+			}
+		})
+	}
+}
+
+func BenchmarkFiftyKept(b *testing.B) {
+	kept, err := openJournal(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := kept.Close(b.Context()); err != nil {
+			b.Error(err)
+		}
+	}()
+	engine, err := NewEngine(Fifty)
+	if err != nil {
+		b.Fatal(err)
+	}
+	handler, err := NewRecordedHandler(engine, kept)
+	benchmark(b, handler, err, AllDifferent(Pod()), true)
+}
+
+func BenchmarkReplay(b *testing.B) {
+	const count = 1000
+	dir := filepath.Join(b.TempDir(), "journal")
+	if err := recordDecisions(b.Context(), dir, count); err != nil {
+		b.Fatal(err)
+	}
+	for name, against := range map[string]bool{"recorded": false, "against": true} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := replayOnce(b.Context(), dir, count, against); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)*count/b.Elapsed().Minutes(), "decisions/min")
+		})
+	}
+}
+
+func BenchmarkLoadStored(b *testing.B) {
+	s, err := newStored(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		decoded, err := s.read(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := revision.Load(decoded.Tree, revision.Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -68,7 +68,7 @@ func readRoots(file string) (*x509.CertPool, error) {
 // Load is a number of connections on which requests follow each other without a pause.
 type Load struct {
 	url     string
-	want    []byte
+	accept  func(status int, answer []byte) error
 	workers []*worker
 }
 
@@ -87,7 +87,7 @@ func NewLoad(url string, roots *x509.CertPool, clientPair *pki.Pair, connections
 		}
 		config.Certificates = []tls.Certificate{certificate}
 	}
-	l := &Load{url: url, want: wanted(admitted)}
+	l := &Load{url: url, accept: accepting(wanted(admitted))}
 	for n := range connections {
 		transport := &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: 1, DisableCompression: true}
 		l.workers = append(l.workers, &worker{&http.Client{Transport: transport, Timeout: time.Minute}, bodies.Clone(n)})
@@ -113,7 +113,7 @@ func (l *Load) Run(ctx context.Context, duration time.Duration) (Throughput, err
 		group.Go(func() {
 			for ctx.Err() == nil && problems[i] == nil {
 				began := time.Now()
-				if problems[i] = w.ask(l.url, l.want); problems[i] == nil {
+				if problems[i] = w.ask(l.url, l.accept); problems[i] == nil {
 					durations[i] = append(durations[i], time.Since(began))
 				}
 			}
@@ -139,7 +139,17 @@ func (l *Load) Close() {
 	}
 }
 
-func (w *worker) ask(url string, want []byte) error {
+// accepting takes answers that hold something, and no others.
+func accepting(want []byte) func(int, []byte) error {
+	return func(status int, answer []byte) error {
+		if !bytes.Contains(answer, want) {
+			return fmt.Errorf("the answer is %d %.300s: want %s", status, answer, want)
+		}
+		return nil
+	}
+}
+
+func (w *worker) ask(url string, accept func(int, []byte) error) error {
 	response, err := w.client.Post(url, "application/json", bytes.NewReader(w.bodies.Next()))
 	if err != nil {
 		return err
@@ -149,8 +159,5 @@ func (w *worker) ask(url string, want []byte) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Contains(answer, want) {
-		return fmt.Errorf("the answer is %d %.300s: want %s", response.StatusCode, answer, want)
-	}
-	return nil
+	return accept(response.StatusCode, answer)
 }

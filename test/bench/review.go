@@ -61,10 +61,16 @@ func SameTemplate(pod []byte) *Template {
 // AllDifferent makes reviews of pods of which each runs something else: the tag of an
 // image and the value of a variable differ too, so that nothing judged before helps.
 func AllDifferent(pod []byte) *Template {
+	return newTemplate("", "v1", "Pod", "pods", allDifferent(pod))
+}
+
+// AllDifferentPods makes the pods of [AllDifferent] without a review around them.
+func AllDifferentPods(pod []byte) *Template { return numbered(allDifferent(pod)) }
+
+func allDifferent(pod []byte) []byte {
 	fresh := bytes.ReplaceAll(pod, []byte("shop/api:2.14.1"), []byte("shop/api:2.14."+number))
 	fresh = bytes.ReplaceAll(fresh, []byte(`"LOG_LEVEL","value":"info"`), []byte(`"LOG_LEVEL","value":"info-`+number+`"`))
-	fresh = bytes.ReplaceAll(fresh, []byte("x2v4q"), []byte(number))
-	return newTemplate("", "v1", "Pod", "pods", fresh)
+	return bytes.ReplaceAll(fresh, []byte("x2v4q"), []byte(number))
 }
 
 // Unmatched makes reviews of an object of a pod's size that no policy is about.
@@ -85,6 +91,11 @@ func newTemplate(group, version, kind, resource string, object []byte) *Template
 	gvr := fmt.Sprintf(`{"group":%q,"version":%q,"resource":%q}`, group, version, resource)
 	body := fmt.Appendf(nil, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"7f0c2b0e-5d5e-4f39-9a53-0000%s","kind":%s,"resource":%s,"requestKind":%s,"requestResource":%s,"namespace":"shop","operation":"CREATE","userInfo":{"username":"system:serviceaccount:`+team+`:replicaset-controller","uid":"8a3c1f52-6a35-4a51-8e40-3f3f1cfc7c55","groups":["system:serviceaccounts","system:serviceaccounts:`+team+`","system:authenticated"]},"object":%s,"oldObject":null,"dryRun":false,"options":{"kind":"CreateOptions","apiVersion":"meta.k8s.io/v1"}}}`,
 		number, gvk, gvr, gvk, gvr, object)
+	return numbered(body)
+}
+
+// numbered finds where the numbers of a body go.
+func numbered(body []byte) *Template {
 	if !json.Valid(body) {
 		panic("the template is no JSON: " + string(body))
 	}

@@ -89,9 +89,15 @@ func NewHardenedEngine() (*policies.Engine, error) {
 
 // NewHandler makes the webhook's real handler around an engine.
 func NewHandler(engine *policies.Engine) (*webhook.Handler, error) {
+	return NewRecordedHandler(engine, nil)
+}
+
+// NewRecordedHandler is NewHandler with somebody who keeps the decisions, nil for nobody.
+func NewRecordedHandler(engine *policies.Engine, recorder webhook.Recorder) (*webhook.Handler, error) {
 	return webhook.NewHandler(webhook.Options{
 		Reviewer: admission.NewReviewer(engine, cluster{}, time.Now),
 		Callers:  &webhook.Callers{Mode: webhook.CallerOpen},
+		Recorder: recorder,
 	})
 }
 

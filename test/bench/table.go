@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,26 +24,42 @@ type Size struct {
 	Concurrent    int // requests at once while memory is watched
 	Starts        int
 	Policies      int // loaded at once
-	Loads         int
+	Loads         int // of bundles, and of replays
+
+	Turns     int           // with and without a revision on trial
+	Turn      time.Duration // of each
+	Decisions int           // of a journal, judged again
 
 	Peers             bool // whether trivy and cosign are built and compared with
 	Scans, Gates      int  // rounds
 	Images            int  // judged at once by the gate
 	Packages, Modules int  // of Debian and of Node.js in an image
+
+	Incidents int // pods that are isolated, one after the other
+
+	Synced           int           // VaultSecrets
+	Created, Rotated int           // of them, one after the other
+	FirstMinute      time.Duration // of a program that has just started
 }
 
-// The sizes: Full takes about ten minutes, building trivy and cosign the first time not counted, and Short a minute, most of it for
+// The sizes: Full takes about a quarter of an hour, building trivy and cosign the first time not counted, and Short a minute, most of it for
 // building programs.
 var (
 	Full = Size{
 		Rounds: 40, Calls: 300, Load: 2 * time.Second, LoadRounds: 4, Connections: 64,
 		Memory: 15 * time.Second, Concurrent: 200, Starts: 5, Policies: 1000, Loads: 5,
+		Turns: 15, Turn: time.Second, Decisions: 2000,
 		Peers: true, Scans: 7, Gates: 3, Images: 20, Packages: 150, Modules: 300,
+		Incidents: 100,
+		Synced:    5000, Created: 200, Rotated: 100, FirstMinute: time.Minute,
 	}
 	Short = Size{
 		Rounds: 2, Calls: 20, Load: 100 * time.Millisecond, LoadRounds: 1, Connections: 8,
 		Memory: 200 * time.Millisecond, Concurrent: 20, Starts: 1, Policies: 200, Loads: 1,
+		Turns: 1, Turn: 100 * time.Millisecond, Decisions: 20,
 		Scans: 1, Gates: 1, Images: 3, Packages: 6, Modules: 10,
+		Incidents: 3,
+		Synced:    50, Created: 10, Rotated: 5, FirstMinute: 3 * time.Second,
 	}
 )
 
@@ -55,27 +72,53 @@ type Row struct {
 	Note   string
 }
 
-// Table measures everything. Progress goes to progress.
-func Table(ctx context.Context, size Size, progress io.Writer) ([]Row, error) {
+// part is some of the rows.
+type part struct {
+	name    string
+	measure func(context.Context, Size, string) ([]Row, error)
+}
+
+// parts are all rows, in their order.
+func parts(progress io.Writer) []part {
+	return []part{
+		{"reviews", reviewRows},
+		{"lineups", lineupRows},
+		{"throughput", throughputRows},
+		{"swaps", swapRows},
+		{"trials", trialRows},
+		{"gatekeeper", foreignRows},
+		{"journal", journalRows},
+		{"start and memory", programRows},
+		{"load", loadRows},
+		{"revisions", storedRows},
+		{"evidence", evidenceRows},
+		{"events", eventRows},
+		{"responses", respondRows},
+		{"secrets", secretRows},
+		{"programs on images", func(ctx context.Context, size Size, dir string) ([]Row, error) {
+			return programsOnImages(ctx, size, dir, progress)
+		}},
+	}
+}
+
+// Table measures everything, or only the parts that are named. Progress goes to progress.
+func Table(ctx context.Context, size Size, progress io.Writer, only ...string) ([]Row, error) {
+	all := parts(progress)
+	for _, name := range only {
+		if !slices.ContainsFunc(all, func(p part) bool { return p.name == name }) {
+			return nil, fmt.Errorf("measuring: there is no part %q: name one that is said to be measured without", name)
+		}
+	}
 	dir, err := os.MkdirTemp("", "portcullis-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("making a folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	var rows []Row
-	for _, part := range []struct {
-		name    string
-		measure func(context.Context, Size, string) ([]Row, error)
-	}{
-		{"reviews", reviewRows},
-		{"throughput", throughputRows},
-		{"start and memory", programRows},
-		{"load", loadRows},
-		{"evidence", evidenceRows},
-		{"programs on images", func(ctx context.Context, size Size, dir string) ([]Row, error) {
-			return programsOnImages(ctx, size, dir, progress)
-		}},
-	} {
+	for _, part := range all {
+		if len(only) > 0 && !slices.Contains(only, part.name) {
+			continue
+		}
 		fmt.Fprintf(progress, "measuring %s…\n", part.name)
 		measured, err := part.measure(ctx, size, dir)
 		if err != nil {

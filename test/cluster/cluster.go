@@ -66,17 +66,19 @@ type Cluster struct {
 	// AuditLog is the API server's audit log: JSON lines, each request without bodies.
 	AuditLog string
 
-	binary     string
-	options    Options
-	authority  *pki.Authority
-	files      files
-	users      map[string]user
-	etcdURL    string
-	port       int
-	etcd       *process.Process
-	apiServer  *process.Process
-	controller *process.Process
-	scheduler  *process.Process
+	binary    string
+	options   Options
+	authority *pki.Authority
+	files     files
+	users     map[string]user
+	etcdURL   string
+	// etcdPeerURL is where etcd would meet others.
+	etcdPeerURL string
+	port        int
+	etcd        *process.Process
+	apiServer   *process.Process
+	controller  *process.Process
+	scheduler   *process.Process
 }
 
 // files are those that programs are pointed to.
@@ -195,6 +197,25 @@ func (c *Cluster) RestartAPIServer(ctx context.Context) error {
 	c.apiServer.Kill()
 	if err := c.startAPIServer(ctx); err != nil {
 		return fmt.Errorf("restarting the API server: %w", err)
+	}
+	return nil
+}
+
+// RestartEtcd kills etcd and starts it again with the same data and port; it returns when the API server is ready again.
+func (c *Cluster) RestartEtcd(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	c.etcd.Kill()
+	if err := c.startEtcd(ctx); err != nil {
+		return fmt.Errorf("restarting etcd: %w", err)
+	}
+	client, err := c.Client(Admin)
+	if err != nil {
+		return err
+	}
+	err = c.apiServer.WaitUntil(ctx, func(ctx context.Context) error { return Healthy(ctx, client, "/readyz") })
+	if err != nil {
+		return fmt.Errorf("waiting for the API server after a restart of etcd: %w", err)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,7 +49,8 @@ type Node struct {
 	client              kubernetes.Interface
 	socket              string
 	containerd, kubelet *process.Process
-	unlock              func() // lets the next node of this machine start
+	networks            []string // the network namespaces of its pods, as they were before its end
+	unlock              func()   // lets the next node of this machine start
 }
 
 // nodePrograms are what a node needs beside the kubelet, as Debian's packages containerd, runc and
@@ -268,6 +270,21 @@ func hostAddress() (string, error) {
 	return "", errors.New("looking for an address of the node: this machine has only loopback")
 }
 
+// PID is the process id, on this machine, of a container as a pod's status names it (containerd://ID).
+func (n *Node) PID(ctx context.Context, containerID string) (int, error) {
+	_, id, _ := strings.Cut(containerID, "://")
+	running, err := n.ctrOutput(ctx, "tasks", "ls")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(running) {
+		if fields := strings.Fields(line); id != "" && len(fields) > 1 && fields[0] == id {
+			return strconv.Atoi(fields[1])
+		}
+	}
+	return 0, fmt.Errorf("looking for the process of %q: containerd runs no such container", containerID)
+}
+
 // Stop ends all pods, the kubelet and containerd, and leaves no mount, bridge or file behind.
 // It has to come before the end of the control plane.
 func (n *Node) Stop() error {
@@ -282,7 +299,7 @@ func (n *Node) Stop() error {
 	if n.containerd != nil {
 		problems = append(problems, n.containerd.Stop())
 	}
-	problems = append(problems, n.unmount(ctx))
+	problems = append(problems, n.unmount(ctx), n.removeNetworks(ctx))
 	_ = exec.CommandContext(ctx, "ip", "link", "delete", bridge).Run() // there is none if no pod ran
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("stopping the node: %w", err)
@@ -305,6 +322,9 @@ func (n *Node) removePods(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if n.networks, err = n.podNetworks(ctx); err != nil {
+		return err
+	}
 	now := *metav1.NewDeleteOptions(1)
 	for _, pod := range pods.Items {
 		if err := n.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, now); err != nil && !apierrors.IsNotFound(err) {
@@ -318,6 +338,51 @@ func (n *Node) removePods(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// namedNetworks is where containerd keeps network namespaces (ip-netns(8)).
+const namedNetworks = "/run/netns"
+
+// podNetworks are the files of the network namespaces that containers are in. containerd removes them a moment after the
+// containers have ended, for which nobody waits here.
+func (n *Node) podNetworks(ctx context.Context) ([]string, error) {
+	running, err := n.ctrOutput(ctx, "tasks", "ls")
+	if err != nil {
+		return nil, err
+	}
+	named, err := filepath.Glob(filepath.Join(namedNetworks, "*"))
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for line := range strings.Lines(running) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		of, err := os.Stat(filepath.Join("/proc", fields[1], "ns", "net"))
+		if err != nil {
+			continue // the headline, or a process that has ended
+		}
+		for _, file := range named {
+			if info, err := os.Stat(file); err == nil && os.SameFile(of, info) {
+				found = append(found, file)
+			}
+		}
+	}
+	return found, nil
+}
+
+func (n *Node) removeNetworks(ctx context.Context) error {
+	for _, file := range n.networks {
+		if _, err := os.Stat(file); err != nil {
+			continue
+		}
+		if output, err := exec.CommandContext(ctx, "ip", "netns", "delete", filepath.Base(file)).CombinedOutput(); err != nil {
+			return fmt.Errorf("removing a network namespace: %w\n%s", err, output)
+		}
+	}
+	return nil
 }
 
 // unmount takes away what is mounted below the node's folder, innermost first.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -20,7 +21,7 @@ import (
 	"github.com/portcullis-dev/portcullis/test/images"
 )
 
-// A real kubelet pulls an image from a registry on loopback and runs it.
+// A real kubelet pulls an image from a registry on loopback and runs it; its log can be read, and commands run in it.
 func TestANodeRunsWhatItPulls(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it starts a control plane and a node")
@@ -29,14 +30,7 @@ func TestANodeRunsWhatItPulls(t *testing.T) {
 		t.Skip(err)
 	}
 	ctx := t.Context()
-	program, err := images.BuildProgram(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	image, err := images.New(images.Options{Program: program, Label: "node"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	image := imageOf(t, images.BuildServer)
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
 	ref, err := images.Push(ctx, strings.TrimPrefix(server.URL, "http://")+"/shop/cart:1", image)
@@ -56,7 +50,7 @@ func TestANodeRunsWhatItPulls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	node, err := control.StartNode(ctx, cluster.NodeOptions{Dir: dir, Pause: image})
+	node, err := control.StartNode(ctx, cluster.NodeOptions{Dir: dir, Pause: imageOf(t, images.BuildProgram)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,4 +76,32 @@ func TestANodeRunsWhatItPulls(t *testing.T) {
 	if err != nil {
 		t.Fatalf("waiting for the pod to run: %v: %v", err, last)
 	}
+	config, err := control.Config(cluster.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if log, err := client.CoreV1().Pods("default").GetLogs("cart", &corev1.PodLogOptions{}).DoRaw(ctx); err != nil || !strings.Contains(string(log), "listening on") {
+		t.Errorf("reading the log: got %q, %v, want what the program prints", log, err)
+	}
+	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		output, err := cluster.Exec(ctx, config, "default", "cart", "hello there\n", "/program", "print")
+		last = fmt.Errorf("got %q, %w", output, err)
+		return output == "hello there\n", err // once in a while containerd 1.6 loses what a command prints
+	})
+	if err != nil {
+		t.Errorf("running a command: %v: %v, want what it prints", err, last)
+	}
+}
+
+func imageOf(t *testing.T, build func(ctx context.Context, dir string) (string, error)) v1.Image {
+	t.Helper()
+	program, err := build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := images.New(images.Options{Program: program, Label: "node"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
 }

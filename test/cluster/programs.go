@@ -31,19 +31,21 @@ rules:
 `
 
 func (c *Cluster) startEtcd(ctx context.Context) error {
-	port, err := FreePort()
-	if err != nil {
-		return err
+	var err error
+	if c.etcdURL == "" { // one that is started again stays where it was
+		var port, peerPort int
+		if port, err = FreePort(); err != nil {
+			return err
+		}
+		if peerPort, err = FreePort(); err != nil {
+			return err
+		}
+		c.etcdURL, c.etcdPeerURL = fmt.Sprintf("http://127.0.0.1:%d", port), fmt.Sprintf("http://127.0.0.1:%d", peerPort)
 	}
-	peerPort, err := FreePort()
-	if err != nil {
-		return err
-	}
-	c.etcdURL = fmt.Sprintf("http://127.0.0.1:%d", port)
 	c.etcd, err = c.run("etcd",
 		"--data-dir="+filepath.Join(c.options.Dir, "etcd"),
 		"--client-url="+c.etcdURL,
-		fmt.Sprintf("--peer-url=http://127.0.0.1:%d", peerPort))
+		"--peer-url="+c.etcdPeerURL)
 	if err != nil {
 		return err
 	}
@@ -67,6 +69,10 @@ func (c *Cluster) startAPIServer(ctx context.Context) error {
 		"--authorization-mode=Node,RBAC",
 		"--token-auth-file=" + c.files.tokens,
 		"--allow-privileged=true",
+		// Logs and commands of pods on a real node: its kubelet knows the authority, and its name is no host's.
+		"--kubelet-client-certificate=" + c.files.serving.CertFile,
+		"--kubelet-client-key=" + c.files.serving.KeyFile,
+		"--kubelet-preferred-address-types=InternalIP",
 		"--admission-control-config-file=" + c.files.admission,
 		"--audit-policy-file=" + c.files.auditPolicy,
 		"--audit-log-path=" + c.AuditLog,

@@ -18,6 +18,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/admission/gate/source"
 	"github.com/portcullis-dev/portcullis/admission/webhook"
+	"github.com/portcullis-dev/portcullis/policies"
 	admissionv1 "k8s.io/api/admission/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,7 +68,7 @@ func TestEveryFixtureGetsTheSameVerdictAtTheGateInReviewAndOverHTTP(t *testing.T
 		t.Fatal(err)
 	}
 	atGate := &collector{denied: map[string][]string{}}
-	g := &gate.Gate{Engine: reviewer.Engine(), Namespace: "test", Now: time.Now}
+	g := &gate.Gate{Engine: reviewer.Lineup().Members[0].Active.Judges[0].(*policies.Engine), Namespace: "test", Now: time.Now}
 	if _, err := g.Run(context.Background(), loaded, atGate); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/portcullis-dev/portcullis/runtime/v1alpha1"
 	"github.com/portcullis-dev/portcullis/test/cluster"
 	"github.com/portcullis-dev/portcullis/test/programs"
 )
@@ -30,6 +31,8 @@ type apiServer struct {
 	webhook *programs.Webhook
 	// registry is where the images of the cases are.
 	registry string
+	dir      string
+	policies policies
 }
 
 // startAPIServer starts a control plane and the webhook, and tells the one of the other.
@@ -38,7 +41,7 @@ func startAPIServer(ctx context.Context, dir string, policies policies) (*apiSer
 	if err != nil {
 		return nil, err
 	}
-	s := &apiServer{control: control, registry: policies.registry}
+	s := &apiServer{control: control, registry: policies.registry, dir: dir, policies: policies}
 	if err := s.install(ctx, dir, policies); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
@@ -59,6 +62,10 @@ func (s *apiServer) install(ctx context.Context, dir string, policies policies) 
 	}
 	if _, err := s.creator.Create(ctx, before, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("preparing the cluster: %w", err)
+	}
+	// Policies read quarantines and incidents.
+	if _, err := s.creator.Create(ctx, v1alpha1.Manifest, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("defining quarantines: %w", err)
 	}
 	serving, err := s.control.ServingCertificate("portcullis-webhook")
 	if err != nil {
@@ -127,8 +134,8 @@ func (s *apiServer) judge(ctx context.Context, c demoCase) (answer, error) {
 	return got, nil
 }
 
-// epilogue waits for the pods that the controllers made of the good deployment, and
-// checks that no token came into them.
+// epilogue waits for the pods that the controllers made of the good deployment,
+// checks that no token came into them, and has one of them break out.
 func (s *apiServer) epilogue(ctx context.Context) (string, error) {
 	client, err := s.control.Client(cluster.Admin)
 	if err != nil {
@@ -144,11 +151,14 @@ func (s *apiServer) epilogue(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("waiting for the two pods of the good deployment: %w", err)
 	}
 	for _, pod := range pods.Items {
-		if len(pod.Spec.Volumes) > 0 {
-			return "", fmt.Errorf("checking pod %s: it has the volume %s, want none", pod.Name, pod.Spec.Volumes[0].Name)
+		for _, volume := range pod.Spec.Volumes {
+			if volume.Projected != nil {
+				return "", fmt.Errorf("checking pod %s: it has the projected volume %s, want none", pod.Name, volume.Name)
+			}
 		}
 	}
-	return "The deployment's two pods were judged and stored as well, without a service account token.\n", nil
+	text, err := playIncident(ctx, s, s.dir, s.policies)
+	return "The deployment's two pods were judged and stored as well, without a service account token.\n" + text, err
 }
 
 // changed is the value where the case expects a patch, if the stored object has one

@@ -64,3 +64,23 @@ func TestDoorsThatDifferAreNoticed(t *testing.T) {
 		})
 	}
 }
+
+// TestTheDemoOfAClusterShowsAnIncident is `make demo-cluster`.
+func TestTheDemoOfAClusterShowsAnIncident(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds and starts the programs, and a control plane")
+	}
+	var stdout strings.Builder
+	if err := run(t.Context(), true, false, &stdout, t.Output()); err != nil {
+		t.Fatalf("%v\n%s", err, stdout.String())
+	}
+	for _, want := range []string{
+		"All 7 verdicts are as expected", "vault: real", "Synced: Secret shop/cart-api", "was restarted once", "Denied across namespaces", "secrets/path-carries-namespace", "Vault sealed", "without loss",
+		"revoked shop/cart-database: Revoked", "is gone from Vault", "Falco sees a reverse shell", "by runtime/reverse-shell", "proof: Isolated", "Replaced: the ReplicaSet has made",
+		"kubectl exec is refused", "admitted, with a warning", "Released by",
+	} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("the output does not say %q:\n%s", want, stdout.String())
+		}
+	}
+}

@@ -1,7 +1,7 @@
 // Command demo shows Portcullis at work, for real and on this machine only:
 //
 //	go run ./test/demo            a webhook on loopback, asked with AdmissionReviews over HTTPS
-//	go run ./test/demo -cluster   the same at a real Kubernetes API server
+//	go run ./test/demo -cluster   the same at a real Kubernetes API server, secrets of a real Vault, and what comes of a reverse shell in an admitted pod
 //
 // Either way the gate, as a CI job would run it, judges the same files and has to
 // come to the same verdicts. The demo ends by itself, with exit code 0 only if every
@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/term"
@@ -71,8 +72,12 @@ func run(ctx context.Context, withCluster, keep bool, stdout, progress io.Writer
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	fmt.Fprintln(progress, "Building portcullis, portcullis-webhook and portcullis-scanner …")
-	if err := programs.Build(ctx, dir, "portcullis", "portcullis-webhook", "portcullis-scanner"); err != nil {
+	names := []string{"portcullis", "portcullis-webhook", "portcullis-scanner"}
+	if withCluster {
+		names = append(names, "portcullis-responder", "portcullis-secrets")
+	}
+	fmt.Fprintf(progress, "Building %s …\n", strings.Join(names, ", "))
+	if err := programs.Build(ctx, dir, names...); err != nil {
 		return err
 	}
 	fmt.Fprintln(progress, "Building, signing, scanning and attesting images in a registry on loopback …")
@@ -103,10 +108,10 @@ func run(ctx context.Context, withCluster, keep bool, stdout, progress io.Writer
 		return problem
 	}
 	text, err := door.epilogue(ctx)
+	fmt.Fprint(stdout, text)
 	if err != nil {
 		return err
 	}
-	fmt.Fprint(stdout, text)
 	if keep {
 		return waitForInterrupt(ctx, door, files, stdout)
 	}

@@ -39,16 +39,21 @@ type Options struct {
 }
 
 // BuildProgram builds the program that images run and returns its file.
-func BuildProgram(ctx context.Context, dir string) (string, error) {
+func BuildProgram(ctx context.Context, dir string) (string, error) { return build(ctx, dir, "program") }
+
+// BuildServer builds a program that serves TCP on port 8080, and returns its file.
+func BuildServer(ctx context.Context, dir string) (string, error) { return build(ctx, dir, "server") }
+
+func build(ctx context.Context, dir, name string) (string, error) {
 	root, err := programs.Checkout(ctx)
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(dir, "program")
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, "./test/images/program")
+	file := filepath.Join(dir, name)
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, "./test/images/"+name)
 	command.Dir, command.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the program of the images: %w\n%s", err, output)
+		return "", fmt.Errorf("building the %s of the images: %w\n%s", name, err, output)
 	}
 	return file, nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -72,6 +73,26 @@ func (a *Authority) Issue(commonName string, names ...string) (Pair, error) {
 		return Pair{}, err
 	}
 	return p, WriteKey(p.KeyFile, key)
+}
+
+// Serving makes a certificate for just one name, or address, of a server, that ends at a time. It writes no files.
+func (a *Authority) Serving(name string, until time.Time) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("making a certificate for %s: %w", name, err)
+	}
+	template := certificateTemplate(pkix.Name{CommonName: name})
+	template.KeyUsage, template.ExtKeyUsage, template.NotAfter = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, until
+	if address := net.ParseIP(name); address != nil {
+		template.IPAddresses = []net.IP{address}
+	} else {
+		template.DNSNames = []string{name}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("making a certificate for %s: %w", name, err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
 func certificateTemplate(subject pkix.Name) *x509.Certificate {

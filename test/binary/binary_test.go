@@ -1,4 +1,4 @@
-package cluster
+package binary
 
 import (
 	"os"
@@ -47,9 +47,22 @@ func TestOnlyAChangedSourceIsBuiltAgain(t *testing.T) {
 	}
 }
 
+func TestExperimentsOfTheCallerBuildNothingAnew(t *testing.T) {
+	for version, want := range map[string]string{
+		"go1.26.8":                               "go1.26.8",
+		"go1.26.8-X:jsonv2":                      "go1.26.8",
+		"go1.26.8 X:jsonv2,synctest":             "go1.26.8",
+		"devel go1.27-ab12cd Mon Aug 3 X:jsonv2": "devel go1.27-ab12cd Mon Aug 3",
+	} {
+		if got := withoutExperiments(version); got != want {
+			t.Errorf("%q: got %q, want %q", version, got, want)
+		}
+	}
+}
+
 func TestABinaryThatIsNamedAndMissingIsAnError(t *testing.T) {
-	t.Setenv(BinaryVariable, filepath.Join(t.TempDir(), "missing"))
-	if path, err := Binary(t.Context(), t.Output()); err == nil {
+	t.Setenv("PORTCULLIS_SOMETHING", filepath.Join(t.TempDir(), "missing"))
+	if path, err := (Program{Title: "thing", Module: "thing", Variable: "PORTCULLIS_SOMETHING"}).Path(t.Context(), t.Output()); err == nil {
 		t.Errorf("got %s, want an error", path)
 	}
 }
