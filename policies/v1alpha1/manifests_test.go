@@ -43,6 +43,7 @@ func TestTheSchemasHaveTheFieldsOfTheTypes(t *testing.T) {
 		{Revisions, reflect.TypeFor[PolicyRevision](), apiextensionsv1.ClusterScoped, false},
 		{Replicas, reflect.TypeFor[PolicyReplica](), apiextensionsv1.ClusterScoped, true},
 		{Exceptions, reflect.TypeFor[PolicyException](), apiextensionsv1.NamespaceScoped, false},
+		{BreakGlasses, reflect.TypeFor[BreakGlass](), apiextensionsv1.ClusterScoped, true},
 	} {
 		crd := all[test.resource.GroupResource().String()]
 		if crd == nil {
@@ -151,6 +152,11 @@ func TestTheRolesAllowNoMoreThanIsNeeded(t *testing.T) {
 		}
 		for _, rule := range role.Rules {
 			for _, resource := range rule.Resources {
+				if narrow := map[string]string{"secrets": "portcullis-webhook-", "validatingwebhookconfigurations": "portcullis", "mutatingwebhookconfigurations": "portcullis"}[resource]; narrow != "" && !slices.Equal(rule.Verbs, []string{"create"}) && !slices.Equal(rule.Verbs, []string{"get"}) {
+					if len(rule.ResourceNames) == 0 || slices.ContainsFunc(rule.ResourceNames, func(name string) bool { return !strings.HasPrefix(name, narrow) }) {
+						t.Errorf("the role %s may %v %s of the names %q, want only our own", role.Name, rule.Verbs, resource, rule.ResourceNames)
+					}
+				}
 				for _, verb := range rule.Verbs {
 					if verb != "get" && verb != "list" && verb != "watch" {
 						got[role.Name] = append(got[role.Name], verb+" "+resource)
@@ -162,9 +168,12 @@ func TestTheRolesAllowNoMoreThanIsNeeded(t *testing.T) {
 	}
 	want := map[string][]string{
 		"portcullis-controller": {
-			"create events", "create leases", "create policyrevisions", "delete policyreplicas", "delete policyrevisions",
-			"patch policybundles/status", "update leases", "update policybundles/status",
+			"create events", "create leases", "create mutatingwebhookconfigurations", "create policyrevisions", "create secrets",
+			"create validatingwebhookconfigurations", "delete mutatingwebhookconfigurations", "delete policyreplicas", "delete policyrevisions",
+			"delete secrets", "delete validatingwebhookconfigurations", "patch policybundles/status", "update breakglasses/status", "update leases",
+			"update mutatingwebhookconfigurations", "update policybundles/status", "update secrets", "update validatingwebhookconfigurations",
 		},
+		"portcullis-break-glass":      {"create breakglasses", "delete breakglasses"},
 		"portcullis-bundle-reader":    {"create policyreplicas", "delete policyreplicas", "update policyreplicas/status"},
 		"portcullis-exception-editor": {"create policyexceptions", "delete policyexceptions", "patch policyexceptions", "update policyexceptions"},
 	}
