@@ -1,0 +1,63 @@
+package metrics
+
+// unbounded are labels that nothing may have, and why not. Each value of a label is a series of its own, which Prometheus keeps for
+// as long as it keeps anything.
+var unbounded = map[string]string{
+	"pod":       "has a value for each pod that there ever was",
+	"container": "has a value for each container that there ever was",
+	"digest":    "has a value for each image that there ever was",
+	"image":     "is what anybody may write into a pod",
+	"user":      "is what anybody may be called",
+	"message":   "is a text",
+	"error":     "is a text",
+	"uid":       "is different for each object",
+	"path":      "is what anybody may ask for",
+	"url":       "is what anybody may ask for",
+	"trace_id":  "is different for each request: give it as an exemplar",
+	"le":        "is that of histograms' buckets",
+	"quantile":  "is that of summaries",
+}
+
+// Labels are those that metrics of ours have, each with the reason why its values are few. One that is not here has no place in a metric:
+// the test that lists all metrics refuses it.
+var Labels = map[string]string{
+	"action":      "an action of responses: eleven words",
+	"bundle":      "a PolicyBundle, which administrators make",
+	"class":       "a class of the queue: four words",
+	"connection":  "a VaultConnection, which administrators make",
+	"effect":      "deny, warn, patch or respond",
+	"enforcement": "what a bundle makes of a finding: four words",
+	"engine":      "an engine of Vault that is supported",
+	"event":       "what becomes of a lease: four words",
+	"from":        "a verdict of a proof",
+	"go_version":  "one for each process",
+	"kind":        "a kind of fault, of a line, of a health event, or a kind of Kubernetes that a policy reads",
+	"lane":        "urgent or ordinary",
+	"limit":       "a setting of limits",
+	"method":      "a method of login",
+	"metric":      "a metric",
+	"mode":        "a mode of actions: few words",
+	"name":        "an exception that ends soon: at most 100 of them",
+	"namespace":   "that of an exception that ends soon: at most 100 of them",
+	"operation":   "something that is done to the spool or asked of Vault: a list in the code",
+	"outcome":     "how something ended: a list in the code",
+	"part":        "a part of what is known of images: six words",
+	"phase":       "a phase of an object: a list in the code",
+	"policy":      "a policy of a bundle that is active, never a word of a request",
+	"priority":    "a priority of Falco: eight words",
+	"program":     "one for each process",
+	"reason":      "why something is so: a list in the code",
+	"receiver":    "who is told, as the configuration names them",
+	"result":      "how something ended: a list in the code",
+	"revision":    "a commit, one for each process; or a revision of a bundle that is active or on trial",
+	"role":        "active or candidate",
+	"sensor":      "a Falco, one on each node: at most 5,000, further ones are other",
+	"sink":        "where the journal is copied to, as the configuration names it",
+	"state":       "a state of a step, of replicas or of exceptions: a list in the code",
+	"step":        "a step of a rollout or a quarantine: a list in the code",
+	"to":          "a verdict of a proof",
+	"verdict":     "a verdict of a proof",
+	"version":     "one for each process",
+	"webhook":     "validate or mutate, or nothing for what is neither",
+	"where":       "kernel or outputs",
+}
