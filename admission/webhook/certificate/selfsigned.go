@@ -26,8 +26,9 @@ const (
 	DefaultOverlap           = 24 * time.Hour
 )
 
-// backdate makes a new certificate valid for callers whose clock is a little behind.
-const backdate = 5 * time.Minute
+// backdate makes a new certificate valid for callers whose clock is a little behind. It is less for one that lives less than an
+// hour, which would be due for renewal before it was made.
+func backdate(lifetime time.Duration) time.Duration { return min(5*time.Minute, lifetime/12) }
 
 // Options of a [SelfSigned] certificate. Names is required.
 type Options struct {
@@ -224,12 +225,12 @@ func (s *SelfSigned) announce(now time.Time) (bool, error) {
 		return false, err
 	}
 	s.next = next
-	s.options.Logger.Info("announced the next certificate authority: give its CA bundle to the API server", "signs", next.certificate.NotBefore.Add(backdate+s.options.Overlap))
+	s.options.Logger.Info("announced the next certificate authority: give its CA bundle to the API server", "signs", next.certificate.NotBefore.Add(backdate(s.options.AuthorityLifetime)+s.options.Overlap))
 	return true, nil
 }
 
 func (s *SelfSigned) takeOver(now time.Time) (bool, error) {
-	if s.next == nil || now.Before(s.next.certificate.NotBefore.Add(backdate+s.options.Overlap)) {
+	if s.next == nil || now.Before(s.next.certificate.NotBefore.Add(backdate(s.options.AuthorityLifetime)+s.options.Overlap)) {
 		return false, nil
 	}
 	s.previous = append(slices.Clone(s.previous), s.authority.certificate)
@@ -292,7 +293,7 @@ func newAuthority(now time.Time, lifetime time.Duration) (*pair, error) {
 	template := &x509.Certificate{
 		// The date tells the authorities of an overlap apart.
 		Subject:               pkix.Name{Organization: []string{"Portcullis"}, CommonName: "portcullis-webhook-ca " + now.UTC().Format(time.RFC3339)},
-		NotBefore:             now.Add(-backdate),
+		NotBefore:             now.Add(-backdate(lifetime)),
 		NotAfter:              now.Add(lifetime),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
@@ -305,7 +306,7 @@ func newAuthority(now time.Time, lifetime time.Duration) (*pair, error) {
 func (p *pair) issue(names []string, now time.Time, lifetime time.Duration) (*pair, error) {
 	template := &x509.Certificate{
 		Subject:               pkix.Name{Organization: []string{"Portcullis"}, CommonName: "portcullis-webhook"},
-		NotBefore:             now.Add(-backdate),
+		NotBefore:             now.Add(-backdate(lifetime)),
 		NotAfter:              now.Add(lifetime),
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
