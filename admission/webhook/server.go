@@ -31,6 +31,8 @@ type Server struct {
 	// Probes answers /livez, /readyz and /metrics on a port of its own, since kubelet and
 	// Prometheus have no client certificate.
 	Probes *Probes
+	// Beside answers paths of its own on the port of reviews, for callers that show who they are in other ways than [Callers] asks for; nil for none.
+	Beside map[string]http.Handler
 	// DrainDelay is how long requests are still taken after the context ends: until
 	// the cluster has noticed that the replica is not ready any more. DrainGrace is how long
 	// those under way may then take.
@@ -88,7 +90,7 @@ func (s *Server) reviewServer() *http.Server {
 		read = readTimeout
 	}
 	return &http.Server{
-		Handler:           s.Handler,
+		Handler:           s.reviews(),
 		TLSConfig:         tlsConfig(s.Certificate, s.Handler.callers.Mode),
 		ReadHeaderTimeout: min(readHeaderTimeout, read),
 		ReadTimeout:       read,
@@ -98,6 +100,20 @@ func (s *Server) reviewServer() *http.Server {
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn),
 	}
+}
+
+// reviews is the handler, with what is beside it.
+func (s *Server) reviews() http.Handler {
+	if len(s.Beside) == 0 {
+		return s.Handler
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if beside := s.Beside[r.URL.Path]; beside != nil {
+			beside.ServeHTTP(w, r)
+			return
+		}
+		s.Handler.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) probeServer() *http.Server {
