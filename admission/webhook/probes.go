@@ -25,12 +25,12 @@ type Probes struct {
 	draining atomic.Bool
 }
 
-// NewProbes makes probes from checks.
-func NewProbes(metrics *Metrics, checks ...Check) *Probes {
+// NewProbes makes probes from checks. metrics answers for what is counted.
+func NewProbes(metrics http.Handler, checks ...Check) *Probes {
 	probes := &Probes{checks: checks}
 	probes.mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
 	probes.mux.HandleFunc("GET /readyz", probes.readyz)
-	probes.mux.Handle("GET /metrics", metrics.Handler())
+	probes.mux.Handle("GET /metrics", metrics)
 	return probes
 }
 

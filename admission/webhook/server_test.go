@@ -25,6 +25,8 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // service is a real server on loopback.
@@ -46,7 +48,7 @@ func serve(t testing.TB, handler *Handler, change ...func(*Server)) *service {
 	logger := slog.New(slog.DiscardHandler)
 	s := &service{own: own, ended: make(chan error, 1), server: &Server{
 		Handler: handler, Certificate: own.GetCertificate, DrainGrace: 10 * time.Second, Logger: logger,
-		Probes: NewProbes(NewMetrics(), Check{Name: "certificate", Check: own.Check}),
+		Probes: NewProbes(http.NotFoundHandler(), Check{Name: "certificate", Check: own.Check}),
 	}}
 	for _, change := range change {
 		change(s.server)
@@ -431,7 +433,7 @@ func TestReadinessSaysWhatIsMissing(t *testing.T) {
 		return nil
 	}
 	notes := func() []string { return []string{"roles are not known"} }
-	probes := NewProbes(NewMetrics(), Check{Name: "facts", Check: holds, Notes: notes}, Check{Name: "certificate", Check: func() error { return nil }})
+	probes := NewProbes(http.NotFoundHandler(), Check{Name: "facts", Check: holds, Notes: notes}, Check{Name: "certificate", Check: func() error { return nil }})
 	server := &http.Server{Handler: probes}
 	listener := listen(t)
 	go server.Serve(listener)
@@ -453,8 +455,9 @@ func TestReadinessSaysWhatIsMissing(t *testing.T) {
 func TestMetricsCountOutcomes(t *testing.T) {
 	metrics := NewMetrics()
 	handler := newHandler(t, admits(nil), func(o *Options) { o.Metrics = metrics })
-	metrics.Gauges("facts_available", "Whether a kind is known.", "kind", func() map[string]float64 { return map[string]float64{"roles": 0, "pods": 1} })
-	service := serve(t, handler, func(s *Server) { s.Probes = NewProbes(metrics) })
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics)
+	service := serve(t, handler, func(s *Server) { s.Probes = NewProbes(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})) })
 	client := service.client(t)
 	send(t, client, service.url+ValidatePath, body(""))
 	send(t, client, service.url+MutatePath, "{}")
@@ -463,8 +466,8 @@ func TestMetricsCountOutcomes(t *testing.T) {
 		`portcullis_webhook_requests_total{outcome="admitted",webhook="validate"} 1`,
 		`portcullis_webhook_requests_total{outcome="rejected",webhook="mutate"} 1`,
 		`portcullis_webhook_request_duration_seconds_count{webhook="validate"} 1`,
-		`facts_available{kind="roles"} 0`,
-		`facts_available{kind="pods"} 1`,
+		`portcullis_webhook_reviews_running 0`,
+		`portcullis_webhook_reviews_waiting 0`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the metrics lack %s", want)

@@ -13,6 +13,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/shadow"
 	"github.com/portcullis-dev/portcullis/admission/webhook"
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/policies/cluster"
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,7 +28,7 @@ const podLabel = "policy.portcullis.dev/pod"
 const expiringSoon = 7 * 24 * time.Hour
 
 // watchCluster has the bundles of the cluster judge from when they are loaded.
-func (f *flags) watchCluster(config *rest.Config, images *images, follow func(context.Context, []policies.Read) error, reviewer *recent, compared *shadow.Shadow, logger *slog.Logger, metrics *webhook.Metrics, tasks *background) (webhook.Check, error) {
+func (f *flags) watchCluster(config *rest.Config, images *images, follow func(context.Context, []policies.Read) error, reviewer *recent, compared *shadow.Shadow, logger *slog.Logger, registry *metrics.Registry, tasks *background) (webhook.Check, error) {
 	name, labels := replicaName()
 	watch, err := cluster.New(config, cluster.Options{
 		Verifier: images.bundleVerifier(), Included: []policies.Included{builtIn()}, Accepts: images.accepts,
@@ -42,7 +43,7 @@ func (f *flags) watchCluster(config *rest.Config, images *images, follow func(co
 		return webhook.Check{}, correct("--bundle-cache", err)
 	}
 	*tasks = append(*tasks, watch.Run, compared.Run)
-	metrics.Register(bundleMetrics{watch, compared})
+	registry.MustRegister(bundleMetrics{watch, compared})
 	return webhook.Check{Name: "bundles", Check: watch.Check, Notes: watch.Notes}, nil
 }
 
@@ -68,7 +69,7 @@ type bundleMetrics struct {
 
 var (
 	bundleInfo = prometheus.NewDesc("portcullis_webhook_bundle_info", "Revisions that are loaded, by bundle and role: active or candidate.",
-		[]string{"bundle", "role", "digest"}, nil)
+		[]string{"bundle", "role", "revision"}, nil)
 	bundleProblem = prometheus.NewDesc("portcullis_webhook_bundle_outdated", "Whether a bundle is not as its PolicyBundle says: 1 where the last good revision goes on.",
 		[]string{"bundle"}, nil)
 	shadowTotal = prometheus.NewDesc("portcullis_webhook_compared_total", "Requests that were to be compared with a revision on trial, by result: compared or shed.",

@@ -123,7 +123,7 @@ func TestTheBundlesOfAClusterJudge(t *testing.T) {
 	}))
 	bundleStatus(t, api, v1alpha1.PolicyBundleStatus{Phase: v1alpha1.PhaseActive, Active: loaded(red)})
 	waitForProbe(t, p.probes+"/readyz", 200, "[+] bundles ok")
-	waitForProbe(t, p.probes+"/metrics", 200, `portcullis_webhook_bundle_info{bundle="test",digest="`+red+`",role="active"} 1`, "portcullis_journal_dropped_total")
+	waitForProbe(t, p.probes+"/metrics", 200, `portcullis_webhook_bundle_info{bundle="test",revision="`+red+`",role="active"} 1`, "portcullis_journal_dropped_total")
 
 	sent := 1
 	says := func(allowed bool, namespace, node string) {

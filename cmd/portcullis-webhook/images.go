@@ -12,6 +12,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/evidence"
 	"github.com/portcullis-dev/portcullis/admission/evidence/cluster"
 	"github.com/portcullis-dev/portcullis/admission/webhook"
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/cmd/internal/registryflags"
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/scanner/queue"
@@ -116,7 +117,7 @@ func (i *images) accepts(bundle *policies.Bundle) error {
 }
 
 // facts are those of the cluster and of images.
-func (i *images) facts(around admission.Facts, logger *slog.Logger, metrics *webhook.Metrics, tasks *background) (admission.Facts, error) {
+func (i *images) facts(around admission.Facts, logger *slog.Logger, shown *metrics.Registry, tasks *background) (admission.Facts, error) {
 	counts := evidence.NewMetrics()
 	verifies := verifier{cosign.NewVerifier(cosign.Options{Roots: i.roots})}
 	options := evidence.Options{
@@ -144,7 +145,7 @@ func (i *images) facts(around admission.Facts, logger *slog.Logger, metrics *web
 	if err != nil {
 		return nil, err
 	}
-	metrics.Register(counts)
+	shown.MustRegister(counts)
 	*tasks = append(*tasks, func(ctx context.Context) {
 		<-ctx.Done()
 		facts.Close()
