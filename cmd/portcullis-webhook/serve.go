@@ -19,6 +19,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/shadow"
 	"github.com/portcullis-dev/portcullis/admission/webhook"
 	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/policies/cluster"
 	"github.com/portcullis-dev/portcullis/policies/journal"
@@ -71,13 +72,14 @@ func serve(ctx context.Context, f *flags, stdout io.Writer, logger *slog.Logger)
 	}
 	defer reviews.Close() // where something below fails: serving closes them, too
 	defer probes.Close()
-	metrics := webhook.NewMetrics()
+	registry, counts := metrics.NewRegistry("portcullis-webhook"), webhook.NewMetrics()
+	registry.MustRegister(counts)
 	beginLoading()
 	first, err := f.load(ctx, images)
 	if err != nil {
 		return err
 	}
-	site, err := f.site(first, config, images, logger, metrics, &tasks)
+	site, err := f.site(first, config, images, logger, registry, &tasks)
 	if err != nil {
 		return err
 	}
@@ -87,13 +89,13 @@ func serve(ctx context.Context, f *flags, stdout io.Writer, logger *slog.Logger)
 	}
 	if kept != nil {
 		defer closeJournal(ctx, kept, logger)
-		metrics.Register(kept)
+		registry.MustRegister(kept)
 	}
-	metrics.Gauge("portcullis_webhook_certificate_expiry_timestamp_seconds", "When the serving certificate expires.",
+	registry.Gauge("portcullis_webhook_certificate_expiry_timestamp_seconds", "When the serving certificate expires.",
 		func() float64 { return float64(serving.Expires().Unix()) })
 	handler, err := webhook.NewHandler(webhook.Options{
 		Reviewer: site.reviewer,
-		Callers:  callers, Logger: logger, Metrics: metrics,
+		Callers:  callers, Logger: logger, Metrics: counts,
 		MaxBody: f.maxBody, MaxBodies: f.maxBodies, MaxRunning: f.maxRunning, MaxWaiting: f.maxWait,
 		TimeoutCap: f.timeoutCap, TimeoutMargin: f.timeoutMargin,
 		Recorder: site.recorder(kept), Journal: f.journal.dir,
@@ -115,7 +117,7 @@ func serve(ctx context.Context, f *flags, stdout io.Writer, logger *slog.Logger)
 	server := &webhook.Server{
 		Handler:     handler,
 		Certificate: serving.GetCertificate,
-		Probes:      webhook.NewProbes(metrics, append([]webhook.Check{{Name: "certificate", Check: serving.Check}}, site.checks...)...),
+		Probes:      webhook.NewProbes(registry.Handler(logger), append([]webhook.Check{{Name: "certificate", Check: serving.Check}}, site.checks...)...),
 		DrainDelay:  f.drainDelay, DrainGrace: f.drainGrace,
 		Logger: logger,
 	}
@@ -131,7 +133,7 @@ type site struct {
 }
 
 // site is made of the one bundle that is loaded, or of those of the cluster where none is.
-func (f *flags) site(first *revision.Revision, config *rest.Config, images *images, logger *slog.Logger, metrics *webhook.Metrics, tasks *background) (*site, error) {
+func (f *flags) site(first *revision.Revision, config *rest.Config, images *images, logger *slog.Logger, registry *metrics.Registry, tasks *background) (*site, error) {
 	s := &site{}
 	lineup := &admission.Lineup{}
 	var reads []policies.Read
@@ -142,11 +144,11 @@ func (f *flags) site(first *revision.Revision, config *rest.Config, images *imag
 		lineup.Members = []admission.Member{{Active: first.Ready}}
 		reads = cluster.ReadsOf(first)
 	}
-	ofCluster, follow, factsCheck, err := f.facts(config, reads, logger, metrics, tasks)
+	ofCluster, follow, factsCheck, err := f.facts(config, reads, logger, registry, tasks)
 	if err != nil {
 		return nil, err
 	}
-	facts, err := images.facts(ofCluster, logger, metrics, tasks)
+	facts, err := images.facts(ofCluster, logger, registry, tasks)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +160,7 @@ func (f *flags) site(first *revision.Revision, config *rest.Config, images *imag
 	}
 	if f.fromCluster() {
 		s.shadow = shadow.New(shadow.Options{Reviewer: s.reviewer, Busy: s.busy})
-		bundles, err := f.watchCluster(config, images, follow, s.reviewer, s.shadow, logger, metrics, tasks)
+		bundles, err := f.watchCluster(config, images, follow, s.reviewer, s.shadow, logger, registry, tasks)
 		if err != nil {
 			return nil, err
 		}
@@ -182,7 +184,7 @@ func (s *site) recorder(kept *journal.Journal) webhook.Recorder {
 }
 
 // facts are those of the cluster, none where it is nil, with what makes more kinds known.
-func (f *flags) facts(cluster *rest.Config, reads []policies.Read, logger *slog.Logger, metrics *webhook.Metrics, tasks *background) (admission.Facts, func(context.Context, []policies.Read) error, webhook.Check, error) {
+func (f *flags) facts(cluster *rest.Config, reads []policies.Read, logger *slog.Logger, registry *metrics.Registry, tasks *background) (admission.Facts, func(context.Context, []policies.Read) error, webhook.Check, error) {
 	check := webhook.Check{Name: "facts", Check: func() error { return nil }}
 	if cluster == nil {
 		logger.Warn("reading no facts: policies that need some deny; images are read without pull secrets, no scan is asked for and no pod is known to replace another", "flag", "--no-cluster")
@@ -195,7 +197,7 @@ func (f *flags) facts(cluster *rest.Config, reads []policies.Read, logger *slog.
 		return nil, nil, check, err
 	}
 	*tasks = append(*tasks, facts.Run)
-	metrics.Gauges("portcullis_webhook_facts_available", "Whether a kind that policies read is known: 0 where they fault.", "kind", func() map[string]float64 {
+	registry.Gauges("portcullis_webhook_facts_available", "Whether a kind that policies read is known: 0 where they fault.", "kind", func() map[string]float64 {
 		values := map[string]float64{}
 		for kind, reason := range facts.Availability() {
 			values[kind] = 1
