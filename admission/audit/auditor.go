@@ -160,5 +160,5 @@ func (o Objects) Objects(ctx context.Context, yield func(Object) error) error {
 
 // Sort puts owners before what they own, and everything in the same order whatever order it came in.
 func (o Objects) Sort() {
-	slices.SortStableFunc(o, func(a, b Object) int { return compareOrder(a.Reference, b.Reference) })
+	slices.SortStableFunc(o, func(a, b Object) int { return CompareOrder(a.Reference, b.Reference) })
 }

@@ -161,8 +161,8 @@ var ranks = map[string]int{
 	"pods": 1,
 }
 
-// compareOrder is the order of an audit: owners first, then by resource, namespace and name.
-func compareOrder(a, b Reference) int {
+// CompareOrder is the order of an audit: owners first, then by resource, namespace and name.
+func CompareOrder(a, b Reference) int {
 	return cmp.Or(
 		cmp.Compare(ranks[a.GroupResource()], ranks[b.GroupResource()]),
 		strings.Compare(a.GroupResource(), b.GroupResource()),
