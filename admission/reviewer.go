@@ -14,6 +14,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/patch"
 	"github.com/portcullis-dev/portcullis/admission/workload"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 	"github.com/portcullis-dev/portcullis/runtime/response"
 )
 
@@ -161,6 +162,8 @@ type Part struct {
 	Needs  policies.Needs
 	Facts  policies.Facts
 	Result policies.Result
+	// Took is how long the judge thought, facts gathered left out.
+	Took time.Duration
 }
 
 // evaluate asks all judges whose verdict counts. Several are asked at once.
@@ -207,16 +210,23 @@ func (r *Reviewer) askAll(ctx context.Context, judges []Judge, parts []Part, req
 
 // ask gathers what a judge needs and lets it judge. A panic of the judge is its fault.
 func (r *Reviewer) ask(ctx context.Context, judge Judge, request *Request, lineup *Lineup, now time.Time, phase policies.Phase, part *Part) {
+	ctx, span := tracing.Start(ctx, "judge")
 	defer func() {
 		if cause := recover(); cause != nil {
 			part.Result = policies.Result{Faults: []policies.Fault{{Kind: policies.FaultPanic, Message: fmt.Sprint(cause)}}}
 		}
+		part.tell(span)
 	}()
+	if span.IsRecording() {
+		judge = tracedJudge{judge, ctx}
+	}
 	if part.Needs = judge.Needs(request, phase); !part.Needs.Empty() {
-		part.Facts = r.facts.Gather(ctx, part.Needs)
+		part.Facts = r.gather(ctx, part.Needs)
 	}
 	part.Facts.Exceptions = lineup.Exceptions
+	began := time.Now()
 	part.Result = judge.Evaluate(ctx, request, &part.Facts, now, phase)
+	part.Took = time.Since(began)
 }
 
 // patchesOf are the patches of all judges, those of several bundles under names that tell them apart, and

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission/workload"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 	"github.com/portcullis-dev/portcullis/signer/registry"
 	"golang.org/x/sync/singleflight"
 )
@@ -52,7 +54,16 @@ func (g *gathering) imageGuarded(ctx context.Context, image workload.Image) (fou
 			found = policies.ImageFacts{Unknown: g.allUnknown(reason("what there is about "+image.Ref, image.Registry, err))}
 		}
 	}()
-	return g.image(ctx, image)
+	ctx, span := tracing.Start(ctx, "image evidence")
+	defer span.End()
+	found = g.image(ctx, image)
+	if span.IsRecording() {
+		span.SetAttributes(tracing.Text("repository", image.Registry+"/"+image.Repository), tracing.Text("digest", found.Resolved))
+		if why := cmp.Or(found.Unknown.Resolved, found.Unknown.Evidence, found.Unknown.Configs, found.Unknown.Scan); why != "" {
+			tracing.Fail(span, why)
+		}
+	}
+	return found
 }
 
 // image resolves the reference once and asks everything else about that digest.

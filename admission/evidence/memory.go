@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 )
 
 // part is a kind of thing that is found out.
@@ -87,7 +89,7 @@ func (m *memory[V]) recallLocked(k key, of func(V) lifetime, anew fetch[V]) (V, 
 	if anew != nil && age >= life.refresh && !now.Before(known.retryAt) {
 		known.retryAt = now.Add(m.refreshRetry)
 		m.metrics.looked(m.part, lookRefresh)
-		_, _ = m.begin(k, true, anew) // where there is no room now, the next use tries again
+		_, _ = m.begin(context.Background(), k, true, anew) // where there is no room now, the next use tries again
 	}
 	m.metrics.looked(m.part, lookHit)
 	return known.value, true
@@ -108,7 +110,7 @@ func (m *memory[V]) find(ctx context.Context, k key, of func(V) lifetime, anew f
 	} else {
 		m.metrics.looked(m.part, lookMiss)
 		var err error
-		if flying, err = m.begin(k, false, anew); err != nil {
+		if flying, err = m.begin(ctx, k, false, anew); err != nil {
 			m.mu.Unlock()
 			return nothing, err
 		}
@@ -122,8 +124,8 @@ func (m *memory[V]) find(ctx context.Context, k key, of func(V) lifetime, anew f
 	}
 }
 
-// begin starts finding something out. The lock is held.
-func (m *memory[V]) begin(k key, refresh bool, anew fetch[V]) (*flight[V], error) {
+// begin starts finding something out, in the trace of asker. The lock is held.
+func (m *memory[V]) begin(asker context.Context, k key, refresh bool, anew fetch[V]) (*flight[V], error) {
 	if flying, ok := m.running[k]; ok {
 		return flying, nil
 	}
@@ -131,6 +133,11 @@ func (m *memory[V]) begin(k key, refresh bool, anew fetch[V]) (*flight[V], error
 	var found answer[V]
 	started := m.now()
 	task := func(ctx context.Context) (err error) {
+		ctx, span := tracing.Start(tracing.Carry(ctx, asker), "find out")
+		if span.IsRecording() {
+			span.SetAttributes(tracing.Text("part", string(m.part)), tracing.Text("repository", k.repository.String()), tracing.Text("subject", k.subject))
+		}
+		defer func() { tracing.End(span, err) }()
 		found, err = anew(ctx, refresh)
 		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			err = errors.Join(err, context.DeadlineExceeded)

@@ -15,6 +15,7 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/policies"
+	"go.opentelemetry.io/otel/trace"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -37,12 +38,14 @@ type exchange struct {
 	uid     string
 	version string // of the answer, reviewVersion if empty
 	written bool
+	ctx     context.Context //nolint:containedctx // of the request, with its span where it is traced
+	span    trace.Span      // nil where it is not
 
 	// Where decisions are recorded:
-	call      *http.Request
-	id, trace string // id is "" where they are not
-	request   *admission.Request
-	recorded  bool
+	id       string // "" where they are not
+	traceID  string
+	request  *admission.Request
+	recorded bool
 }
 
 // refuse answers a caller that is not served: with an HTTP error, since it has not
@@ -130,6 +133,9 @@ func (e *exchange) answer(request *admission.Request, verdict admission.Verdict)
 	if e.id != "" {
 		response.AuditAnnotations["decision"] = e.id
 	}
+	if e.traceID != "" {
+		response.AuditAnnotations["trace"] = e.traceID
+	}
 	if !verdict.Admitted {
 		response.Result = denial(verdict)
 		response.Result.Message += e.reference()
@@ -139,7 +145,8 @@ func (e *exchange) answer(request *admission.Request, verdict admission.Verdict)
 	}
 	outcome := outcomeOf(verdict)
 	e.count(outcome)
-	e.handler.metrics.verdict(verdict)
+	e.handler.metrics.verdict(e.door, verdict)
+	e.tell(verdict)
 	e.log(request, verdict, outcome)
 	e.record(outcome, request, verdict, "")
 	e.write(response)
@@ -174,7 +181,7 @@ func (e *exchange) log(request *admission.Request, verdict admission.Verdict, ou
 	if e.id != "" {
 		logger = logger.With("decision", e.id)
 	}
-	logger.Log(context.Background(), level, "reviewed",
+	logger.Log(e.ctx, level, "reviewed",
 		"verdict", string(outcome), "webhook", string(e.door), "uid", request.UID,
 		"operation", request.Operation, "group", request.Resource.Group, "resource", request.Resource.Resource,
 		"subresource", request.SubResource, "namespace", request.Namespace, "name", request.Name,
@@ -268,7 +275,8 @@ func (e *exchange) writeBody(code int, body []byte) {
 }
 
 func (e *exchange) count(outcome outcome) {
-	e.handler.metrics.observe(e.door, outcome, time.Since(e.started))
+	e.ended(outcome)
+	e.handler.metrics.observe(e.door, outcome, time.Since(e.started), e.traceID)
 }
 
 var reasons = map[int]metav1.StatusReason{

@@ -17,6 +17,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -83,6 +84,8 @@ type Options struct {
 	Metrics *Metrics
 	// Recorder keeps decisions; nil keeps none, and costs nothing.
 	Recorder Recorder
+	// Traces begins a trace for each review, or continues the API server's; nil traces nothing.
+	Traces *tracing.Source
 	// Journal is where portcullis explain finds what Recorder keeps; denials name it. "" where it does not.
 	Journal string
 }
@@ -123,10 +126,12 @@ func NewHandler(options Options) (*Handler, error) {
 	if options.Metrics == nil {
 		options.Metrics = NewMetrics()
 	}
+	places := newLimiter(options.MaxRunning, options.MaxWaiting, int64(max(options.MaxBodies/shareDivisor, options.MaxBody)))
+	options.Metrics.limiter.Store(places)
 	return &Handler{
 		reviewer: options.Reviewer,
 		callers:  options.Callers,
-		limiter:  newLimiter(options.MaxRunning, options.MaxWaiting, int64(max(options.MaxBodies/shareDivisor, options.MaxBody))),
+		limiter:  places,
 		memory:   semaphore.NewWeighted(int64(options.MaxBodies)),
 		options:  options,
 		logger:   options.Logger,
@@ -152,7 +157,7 @@ func (h *Handler) Running() int { return h.limiter.runningNow() }
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	exchange := &exchange{handler: h, writer: w, started: started}
+	exchange := &exchange{handler: h, writer: w, started: started, ctx: r.Context()}
 	defer exchange.rescue()
 	if h.draining.Load() {
 		// Over HTTP/2 this sends GOAWAY after the answer.
@@ -165,12 +170,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	exchange.door = door
 	exchange.identify(r)
+	defer exchange.trace(r)()
 	h.serve(exchange, r)
 }
 
 // serve is an exchange with a caller that may ask.
 func (h *Handler) serve(exchange *exchange, r *http.Request) {
-	ctx, cancel := context.WithDeadline(r.Context(), exchange.started.Add(h.timeout(r)))
+	ctx, cancel := context.WithDeadline(exchange.ctx, exchange.started.Add(h.timeout(r)))
 	defer cancel()
 	buffer := h.bodies.Get().(*[]byte)
 	defer h.putBody(buffer)
@@ -200,7 +206,7 @@ func (h *Handler) serve(exchange *exchange, r *http.Request) {
 		return
 	}
 	share := shareOf(request.Subject)
-	if err := h.limiter.acquire(ctx, share, size); err != nil {
+	if err := exchange.waitForPlace(ctx, share, size); err != nil {
 		exchange.shed(request, err)
 		return
 	}

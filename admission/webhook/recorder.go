@@ -2,15 +2,14 @@ package webhook
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 )
 
 // Recorder keeps decisions.
@@ -28,28 +27,12 @@ func (e *exchange) identify(r *http.Request) {
 	if e.handler.options.Recorder == nil {
 		return
 	}
-	e.call = r
 	e.id = uuid.NewString()
-	e.trace = traceOf(r.Header.Get("Traceparent"))
-}
-
-// traceOf is the trace id in a traceparent header of version 00 or later (W3C Trace Context, section 3.2), "" for one
-// that is malformed or all zero, which the specification has ignored.
-func traceOf(header string) string {
-	const version, traceID, parentID = 2, 32, 16
-	parts := strings.Split(header, "-")
-	if len(parts) < 4 || len(parts[0]) != version || len(parts[1]) != traceID || len(parts[2]) != parentID || parts[0] == "ff" {
-		return ""
-	}
-	for _, part := range parts[:4] {
-		if _, err := hex.DecodeString(part); err != nil || strings.ToLower(part) != part {
-			return ""
+	if header := r.Header.Get(tracing.Header); header != "" && e.handler.options.Traces == nil { // else trace says it
+		if of := tracing.Parse(header); of.IsValid() {
+			e.traceID = of.TraceID().String()
 		}
 	}
-	if strings.Trim(parts[1], "0") == "" || strings.Trim(parts[2], "0") == "" || parts[0] == "00" && len(parts) != 4 {
-		return ""
-	}
-	return parts[1]
 }
 
 // record hands the decision to the recorder. One that panics loses it, and must not turn the answer into another one.
@@ -63,8 +46,8 @@ func (e *exchange) record(outcome outcome, request *admission.Request, verdict a
 			e.handler.logger.Error("the recorder panicked: a decision is not kept", "decision", e.id, "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 		}
 	}()
-	e.handler.options.Recorder.Record(e.call.Context(), &admission.Decision{
-		ID: e.id, Trace: e.trace, Time: e.started, Duration: time.Since(e.started),
+	e.handler.options.Recorder.Record(e.ctx, &admission.Decision{
+		ID: e.id, Trace: e.traceID, Time: e.started, Duration: time.Since(e.started),
 		Mutation: e.door == doorMutate, Outcome: string(outcome), Reason: reason,
 		Request: *request, Verdict: verdict,
 	})

@@ -258,15 +258,3 @@ func TestWithSeveralBundlesEachIsNamed(t *testing.T) {
 		t.Errorf("the annotation excepted is %q, want %q", got, want)
 	}
 }
-
-func FuzzTraceOf(f *testing.F) {
-	for _, header := range []string{"", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x", "00--", "ff-"} {
-		f.Add(header)
-	}
-	f.Fuzz(func(t *testing.T, header string) {
-		trace := traceOf(header)
-		if trace != "" && (len(trace) != 32 || strings.Trim(trace, "0123456789abcdef") != "" || !strings.Contains(header, "-"+trace+"-")) {
-			t.Errorf("the trace of %q is %q, want 32 hexadecimal digits of it", header, trace)
-		}
-	})
-}

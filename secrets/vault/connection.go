@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 	"github.com/portcullis-dev/portcullis/secrets"
 	"github.com/portcullis-dev/portcullis/secrets/v1alpha1"
 )
@@ -130,7 +131,7 @@ type bounded struct {
 }
 
 func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := b.RoundTripper.RoundTrip(request)
+	response, err := tracing.RoundTrip("vault", b.RoundTripper, request)
 	if err == nil {
 		response.Body = &boundedBody{response.Body, maxBody}
 	}

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 )
 
 const (
@@ -248,7 +250,7 @@ func (c *core) send(ctx context.Context, r *request, target *url.URL, authorizat
 // trace sends and reports.
 func (c *core) trace(request *http.Request) (*http.Response, error) {
 	start := c.options.Now()
-	response, err := c.transports.roundTrip(request)
+	response, err := tracing.RoundTrip("registry", &Transport{c.transports}, request)
 	if c.options.Trace != nil {
 		bare := url.URL{Scheme: request.URL.Scheme, Host: request.URL.Host, Path: request.URL.Path}
 		report := Trace{Method: request.Method, URL: bare.String(), Authorized: request.Header.Get("Authorization") != "", Duration: c.options.Now().Sub(start)}

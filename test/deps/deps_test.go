@@ -17,7 +17,7 @@ const module = "github.com/portcullis-dev/portcullis/"
 // levels are the packages from the ground up. A package imports packages of lower
 // levels only; two of one level do not know each other, except below one folder.
 var levels = [][]string{
-	{"admission/manifest", "admission/workload", "admission/patch", "signer", "policies/archive", "policies/redaction", "runtime/response", "runtime/isolation", "secrets"},
+	{"admission/manifest", "admission/workload", "admission/patch", "signer", "policies/archive", "policies/redaction", "policies/tracing", "runtime/response", "runtime/isolation", "secrets"},
 	{"scanner", "signer/registry", "signer/gitsign", "signer/clusterimagepolicy", "runtime/v1alpha1", "secrets/v1alpha1"},
 	{"policies", "policies/library", "policies/v1alpha1"},
 	{"policies/gatekeeper", "policies/conftest"},
@@ -28,7 +28,7 @@ var levels = [][]string{
 	{"policies/source", "runtime/quarantine", "secrets/inquiry"},
 	{"policies/cluster", "policies/controller", "runtime/responder", "secrets/controller"},
 	{"cmd/internal/version", "cmd/internal/usage", "cmd/internal/registryflags", "cmd/internal/scanreport"},
-	{"cmd/internal/bundlesource", "cmd/internal/metrics", "cmd/internal/judging", "cmd/internal/program", "cmd/internal/replica"},
+	{"cmd/internal/bundlesource", "cmd/internal/metrics", "cmd/internal/judging", "cmd/internal/program", "cmd/internal/replica", "cmd/internal/telemetry"},
 	{"cmd/portcullis", "cmd/portcullis-webhook", "cmd/portcullis-scanner", "cmd/portcullis-controller", "cmd/portcullis-responder", "cmd/portcullis-secrets"},
 }
 
