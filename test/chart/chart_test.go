@@ -1,0 +1,54 @@
+package chart
+
+import (
+	"flag"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "make what is generated of the chart, and the golden renders, anew")
+
+func TestTheChartIsWhatItIsMadeFrom(t *testing.T) {
+	if *update {
+		if err := Write(Dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stale, err := Stale(Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(stale) > 0 {
+		t.Errorf("the chart differs from what it is made from:\n  %s\nrun go test ./test/chart -update", strings.Join(stale, "\n  "))
+	}
+}
+
+func TestCommentsOfValuesSayTypesAndWords(t *testing.T) {
+	values, err := readValues(Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range values {
+		if group.description == "" {
+			t.Errorf("values.yaml does not say what %s is", group.name)
+		}
+	}
+}
+
+func TestValuesWithMistakesInCommentsAreNotRead(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{
+		"a directive that there is not": {"# @typ string\na: x\n", "there is no directive @typ"},
+		"a list without items":          {"# Some.\na: []\n", "write @items TYPE"},
+		"a value without type":          {"# Some.\na:\n", "write @type TYPE"},
+		"a limit that is no number":     {"# @min few\na: 1\n", `"few" is no whole number`},
+		"no mapping":                    {"- a\n", "no mapping"},
+	} {
+		values, err := parseValues([]byte(test.text))
+		if err == nil {
+			_, err = object(values)
+		}
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %q in it", name, err, test.want)
+		}
+	}
+}
