@@ -15,6 +15,9 @@ type Violation struct {
 	Policy string
 	// Namespace is that of the object, "" for one without; Group, Kind and Name say which it is.
 	Namespace, Group, Kind, Name string
+	// Names is a glob that is excepted in the place of Name, "" for none: where objects come and go under names that a controller makes
+	// up, the exception for today's pod would be none for the pod that takes its place.
+	Names string
 	// Container is the container that it is about, "" for the object as a whole.
 	Container string
 }
@@ -35,11 +38,14 @@ type Terms struct {
 func Excepting(violations []Violation, terms Terms) ([]Exception, error) {
 	containers := map[Violation][]string{} // of each object, nil for one that violates as a whole
 	for _, v := range violations {
-		if v.Policy == "" || v.Kind == "" || v.Name == "" {
+		if v.Policy == "" || v.Kind == "" || v.Name == "" && v.Names == "" {
 			return nil, fmt.Errorf("excepting a violation of %q: the kind or the name of the object (%s %q) is not known: give it a name", v.Policy, v.Kind, v.Name)
 		}
 		object := v
 		object.Container = ""
+		if v.Names != "" {
+			object.Name = "" // all of that glob are one
+		}
 		known, seen := containers[object]
 		switch {
 		case v.Container == "" || seen && known == nil:
@@ -55,7 +61,11 @@ func Excepting(violations []Violation, terms Terms) ([]Exception, error) {
 		if shared[key] == nil {
 			shared[key] = excepting(object, names, key, terms)
 		}
-		shared[key].Selector.Names = append(shared[key].Selector.Names, literal(object.Name))
+		pattern := object.Names
+		if pattern == "" {
+			pattern = literal(object.Name)
+		}
+		shared[key].Selector.Names = append(shared[key].Selector.Names, pattern)
 	}
 	var exceptions []Exception
 	var problems []error

@@ -37,8 +37,16 @@ type Live struct {
 	client dynamic.Interface
 	mapper meta.RESTMapper
 
-	mu    sync.Mutex
-	reads map[policies.Read]*listing
+	mu         sync.Mutex
+	reads      map[policies.Read]*listing
+	namespaces map[string]*namespaceRead
+}
+
+// namespaceRead is one namespace, read once for the run.
+type namespaceRead struct {
+	once      sync.Once
+	namespace *policies.Namespace
+	missing   string
 }
 
 // listing is one read, done once however many objects need it.
@@ -54,8 +62,17 @@ func Connect(kubeconfig string) (*Live, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig %s: %w: --context takes a directory of manifests or a kubeconfig with a current context", kubeconfig, err)
 	}
+	return ConnectTo(kubeconfig, config)
+}
+
+// ConnectTo opens the cluster that a configuration leads to, and sees that it answers. kubeconfig is where the configuration
+// comes from, for messages. The configuration is not changed.
+func ConnectTo(kubeconfig string, config *rest.Config) (*Live, error) {
+	config = rest.CopyConfig(config)
 	config.Timeout = liveTimeout
-	config.UserAgent = "portcullis-gate"
+	if config.UserAgent == "" {
+		config.UserAgent = "portcullis-gate"
+	}
 	config.QPS, config.Burst = 50, 100
 	// Deprecations of what is in the cluster are no part of the report.
 	config.WarningHandler = rest.NoWarnings{}
@@ -71,7 +88,7 @@ func Connect(kubeconfig string) (*Live, error) {
 		return nil, fmt.Errorf("reading the kubeconfig %s: %w: see that kubectl accepts it", kubeconfig, err)
 	}
 	return &Live{
-		name: kubeconfig, client: client, reads: map[policies.Read]*listing{},
+		name: kubeconfig, client: client, reads: map[policies.Read]*listing{}, namespaces: map[string]*namespaceRead{},
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
 	}, nil
 }
@@ -147,8 +164,20 @@ func MissingRight(reason string) string {
 	return right
 }
 
-// Namespace implements Cluster.
+// Namespace implements Cluster. Each is read once and kept for the run.
 func (l *Live) Namespace(ctx context.Context, name string) (*policies.Namespace, string) {
+	l.mu.Lock()
+	found, ok := l.namespaces[name]
+	if !ok {
+		found = &namespaceRead{}
+		l.namespaces[name] = found
+	}
+	l.mu.Unlock()
+	found.once.Do(func() { found.namespace, found.missing = l.namespace(context.WithoutCancel(ctx), name) })
+	return found.namespace, found.missing
+}
+
+func (l *Live) namespace(ctx context.Context, name string) (*policies.Namespace, string) {
 	object, err := l.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, fmt.Sprintf("there is no namespace %s in %s; create it, or add its manifest to this run", name, l)

@@ -184,6 +184,8 @@ type Summary struct {
 	Skipped  []Skip            `json:"skipped,omitempty"`
 	Exit     ExitCode          `json:"exitCode"`
 	Finished time.Time         `json:"-"`
+	// Audit is what an audit says beyond its results, nil for manifests. Only the json format has it.
+	Audit any `json:"audit,omitempty"`
 }
 
 // outcome says what an object's findings, faults and open questions amount to.
