@@ -16,6 +16,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/informer"
 	"github.com/portcullis-dev/portcullis/admission/webhook"
 	"github.com/portcullis-dev/portcullis/admission/webhook/configuration"
+	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
 	"github.com/spf13/pflag"
 )
 
@@ -25,6 +26,8 @@ type flags struct {
 	bundleVerification, bundleCache string
 	bundleInterval                  time.Duration
 	journal                         journalFlags
+	showDecisions, events           bool
+	telemetry                       telemetry.Flags
 
 	listen, probes                 string
 	tlsCert, tlsKey                string
@@ -90,7 +93,10 @@ func (f *flags) register(set *pflag.FlagSet) {
 
 	f.images.register(set)
 	f.journal.register(set)
+	set.BoolVar(&f.showDecisions, "decisions", false, "show the last 1000 decisions at /decisions on the port of --listen, to bearer tokens that may get decisions.policy.portcullis.dev")
 
+	set.BoolVar(&f.events, "events", true, "write Kubernetes Events about denials and warnings, a few a second")
+	f.telemetry.Register(set)
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 
 	set.StringVar(&f.printConfig, "print-config", "", "print webhook configurations and exit; `form` api (the default) for objects to apply, manifests for files beside the API server (KEP-5793)")
@@ -185,6 +191,8 @@ func (f *flags) check() error {
 		return usagef("--tls-cert and --tls-key belong together: give both or neither")
 	case f.tlsCert != "" && f.certificateDir != "":
 		return usagef("--certificate-dir is for a certificate of the webhook's own: leave it out with --tls-cert")
+	case f.noCluster && f.showDecisions:
+		return usagef("--decisions asks the cluster who may see them: leave out --no-cluster, or --decisions")
 	case f.noCluster && f.kubeconfig != "":
 		return usagef("--no-cluster and --kubeconfig contradict each other: leave one out")
 	}
@@ -196,6 +204,9 @@ func (f *flags) check() error {
 	}
 	if err := f.journal.check(); err != nil {
 		return err
+	}
+	if err := f.telemetry.Check(); err != nil {
+		return usageError{err}
 	}
 	for name, address := range map[string]string{"--listen": f.listen, "--probes": f.probes} {
 		if _, _, err := net.SplitHostPort(address); err != nil {

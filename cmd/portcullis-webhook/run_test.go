@@ -54,6 +54,7 @@ func TestMistakesEndWithTheirExitCodeAndTheNextStep(t *testing.T) {
 		"a certificate without its key":         {append(open, "--tls-cert=a"), exitUsage, "--tls-key"},
 		"two sources of certificates":           {append(open, "--tls-cert=a", "--tls-key=b", "--certificate-dir=c"), exitUsage, "leave it out"},
 		"two minds about the cluster":           {append(open, "--kubeconfig=a"), exitUsage, "leave one out"},
+		"decisions for nobody":                  {append(open, "--decisions"), exitUsage, "asks the cluster who may see them"},
 		"no cluster":                            {[]string{"--caller=open"}, exitUsage, "--no-cluster"},
 		"an address without a port":             {append(open, "--listen=localhost"), exitUsage, "host:port"},
 		"a profile that is not in the bundle":   {append(open, "--profile=lenient"), exitUsage, "choose one of"},

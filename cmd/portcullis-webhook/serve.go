@@ -58,6 +58,12 @@ func serve(ctx context.Context, f *flags, stdout io.Writer, logger *slog.Logger)
 	if err != nil {
 		return err
 	}
+	telling, err := f.telemetry.Start(ctx, "portcullis-webhook", logger)
+	if err != nil {
+		return err
+	}
+	defer telling.Close(ctx)
+	telling.Cluster(config)
 	images, err := f.images.open(config)
 	if err != nil {
 		return err
@@ -73,7 +79,7 @@ func serve(ctx context.Context, f *flags, stdout io.Writer, logger *slog.Logger)
 	defer reviews.Close() // where something below fails: serving closes them, too
 	defer probes.Close()
 	registry, counts := metrics.NewRegistry("portcullis-webhook"), webhook.NewMetrics()
-	registry.MustRegister(counts)
+	registry.MustRegister(counts, telling)
 	beginLoading()
 	first, err := f.load(ctx, images)
 	if err != nil {
@@ -93,12 +99,20 @@ func serve(ctx context.Context, f *flags, stdout io.Writer, logger *slog.Logger)
 	}
 	registry.Gauge("portcullis_webhook_certificate_expiry_timestamp_seconds", "When the serving certificate expires.",
 		func() float64 { return float64(serving.Expires().Unix()) })
+	shown, beside, err := f.decisions(ctx, config, logger)
+	if err != nil {
+		return err
+	}
+	recorder, err := f.tellEvents(shown.beside(site.recorder(kept)), config, registry.MustRegister, logger, &tasks)
+	if err != nil {
+		return err
+	}
 	handler, err := webhook.NewHandler(webhook.Options{
 		Reviewer: site.reviewer,
 		Callers:  callers, Logger: logger, Metrics: counts,
 		MaxBody: f.maxBody, MaxBodies: f.maxBodies, MaxRunning: f.maxRunning, MaxWaiting: f.maxWait,
 		TimeoutCap: f.timeoutCap, TimeoutMargin: f.timeoutMargin,
-		Recorder: site.recorder(kept), Journal: f.journal.dir,
+		Recorder: recorder, Journal: f.journal.dir, Traces: telling.Traces,
 	})
 	if err != nil {
 		return err
@@ -118,6 +132,7 @@ func serve(ctx context.Context, f *flags, stdout io.Writer, logger *slog.Logger)
 		Handler:     handler,
 		Certificate: serving.GetCertificate,
 		Probes:      webhook.NewProbes(registry.Handler(logger), append([]webhook.Check{{Name: "certificate", Check: serving.Check}}, site.checks...)...),
+		Beside:      beside,
 		DrainDelay:  f.drainDelay, DrainGrace: f.drainGrace,
 		Logger: logger,
 	}
