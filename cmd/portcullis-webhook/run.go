@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 
 	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 	"github.com/spf13/cobra"
@@ -90,7 +89,7 @@ Exit codes: 0 drained or printed; 4 something failed; 64 wrong usage.`,
 			if f.printConfig != "" {
 				return printConfig(command.Context(), &f, stdout, stderr)
 			}
-			return serve(command.Context(), &f, stdout, slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: f.logLevel})))
+			return serve(command.Context(), &f, stdout, f.telemetry.Logger(stderr, f.logLevel))
 		},
 	}
 	command.SetVersionTemplate("{{.Name}} {{.Version}}\n")
