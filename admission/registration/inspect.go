@@ -59,13 +59,15 @@ type Certificate struct {
 
 // Opening is a way in which the glass is broken.
 type Opening struct {
-	// Name is that of the BreakGlass, or "annotation" for [v1alpha1.BreakGlassUntilAnnotation].
-	Name   string
-	Mode   v1alpha1.BreakGlassMode
-	By     string
-	Reason string
-	Since  time.Time
-	Until  time.Time
+	// Name is that of the BreakGlass, or [AnnotationOpening].
+	Name string                  `json:"name"`
+	Mode v1alpha1.BreakGlassMode `json:"mode"`
+	// By is who created the BreakGlass, or by which manager (such as kubectl-annotate) the annotation was written: the API server's
+	// audit log knows who that was.
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
 }
 
 // Inspect says what is registered with an API server, by whom, and whether the glass is broken. It only reads. What the caller may not

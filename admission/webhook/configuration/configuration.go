@@ -136,6 +136,14 @@ func (o *Options) complete() error {
 	return nil
 }
 
+// Client says how the webhook is called by one of its doors, as all entries of that say. The options have to be good: see [Compute].
+func Client(options Options, mutates bool) admissionregistrationv1.WebhookClientConfig {
+	if mutates {
+		return options.client(mutatePath)
+	}
+	return options.client(validatePath)
+}
+
 // client says how one webhook is called.
 func (o *Options) client(path string) admissionregistrationv1.WebhookClientConfig {
 	if o.SecretPath != "" {
