@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/policies/conftest/parse"
 	"github.com/portcullis-dev/portcullis/policies/controller"
@@ -19,9 +20,6 @@ import (
 	"github.com/portcullis-dev/portcullis/policies/library"
 	"github.com/portcullis-dev/portcullis/policies/source"
 	"github.com/portcullis-dev/portcullis/policies/v1alpha1"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -48,8 +46,8 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) (failed error) {
 	if err != nil {
 		return err
 	}
-	registered := prometheus.NewRegistry()
-	registered.MustRegister(options.Metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registered := metrics.NewRegistry("portcullis-controller")
+	registered.MustRegister(options.Metrics)
 	if f.journal != "" {
 		kept, err := journal.Open(journal.Options{Dir: f.journal, Writer: "portcullis-controller " + f.replica.Name, Logger: log})
 		if err != nil {
@@ -97,7 +95,7 @@ func (j transitions) Transition(ctx context.Context, bundle string, t v1alpha1.T
 }
 
 // run listens, and has the controller run, until the context ends or one of them fails.
-func (f *flags) run(ctx context.Context, made *controller.Controller, config *rest.Config, metrics prometheus.Gatherer, log *slog.Logger) error {
+func (f *flags) run(ctx context.Context, made *controller.Controller, config *rest.Config, registered *metrics.Registry, log *slog.Logger) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	ctx, stop := context.WithCancelCause(ctx)
@@ -117,7 +115,7 @@ func (f *flags) run(ctx context.Context, made *controller.Controller, config *re
 	if err != nil {
 		return errors.Join(fmt.Errorf("making a client of the cluster: %w", err), probes.Close())
 	}
-	begin(func() error { return serveHTTP(ctx, probes, probesHandler(client, metrics), log) })
+	begin(func() error { return serveHTTP(ctx, probes, probesHandler(client, registered.Handler(log)), log) })
 	if f.hook != "" {
 		hook, certificates, err := f.listen(log)
 		if err != nil {
@@ -149,7 +147,7 @@ func (f *flags) listen(log *slog.Logger) (net.Listener, *certificate.Files, erro
 }
 
 // probesHandler answers probes. The program is ready once it can read the custom resources.
-func probesHandler(client dynamic.Interface, metrics prometheus.Gatherer) http.Handler {
+func probesHandler(client dynamic.Interface, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -161,7 +159,7 @@ func probesHandler(client dynamic.Interface, metrics prometheus.Gatherer) http.H
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", metrics)
 	return mux
 }
 

@@ -2,31 +2,14 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 )
-
-// metrics are those of the process.
-type metrics struct{ registry *prometheus.Registry }
-
-func newMetrics() *metrics {
-	m := &metrics{prometheus.NewRegistry()}
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
-}
-
-func (m *metrics) register(more ...prometheus.Collector) { m.registry.MustRegister(more...) }
-
-// gauge adds a value that is asked for when metrics are read.
-func (m *metrics) gauge(name, help string, value func() float64) {
-	m.register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
-}
 
 // part is one part of the program whose state is asked for.
 type part struct {
@@ -47,12 +30,12 @@ type probes struct {
 	draining atomic.Bool
 }
 
-func newProbes(metrics *metrics, parts ...part) *probes {
+func newProbes(registry *metrics.Registry, log *slog.Logger, parts ...part) *probes {
 	p := &probes{parts: parts}
 	p.mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
 	p.mux.HandleFunc("GET /readyz", p.readyz)
-	p.mux.Handle("GET /metrics", promhttp.HandlerFor(metrics.registry, promhttp.HandlerOpts{}))
-	metrics.gauge("portcullis_responder_acting", "1 where events can be dealt with; 0 where they wait, and /readyz says why.", func() float64 {
+	p.mux.Handle("GET /metrics", registry.Handler(log))
+	registry.Gauge("portcullis_responder_acting", "1 where events can be dealt with; 0 where they wait, and /readyz says why.", func() float64 {
 		if p.waiting() != nil {
 			return 0
 		}

@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -25,6 +24,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/cmd/internal/usage"
 	"github.com/portcullis-dev/portcullis/policies/journal"
 	"github.com/portcullis-dev/portcullis/runtime/containment"
@@ -50,7 +50,7 @@ type site struct {
 	config   *rest.Config
 	client   dynamic.Interface
 	log      *slog.Logger
-	metrics  *metrics
+	metrics  *metrics.Registry
 	identity string
 
 	queue       *falco.Queue
@@ -83,7 +83,7 @@ func (f *flags) serve(ctx context.Context, _ io.Writer, log *slog.Logger) error 
 	if err != nil {
 		return err
 	}
-	s := &site{flags: f, config: config, log: log, metrics: newMetrics(), identity: f.replica.Name + "-" + suffix()}
+	s := &site{flags: f, config: config, log: log, metrics: metrics.NewRegistry("portcullis-responder"), identity: f.replica.Name + "-" + suffix()}
 	defer s.close(ctx)
 	// What can be wrong with the installation is found before policies are compiled, which takes a while.
 	events, probing, err := f.listenBoth()
@@ -135,7 +135,7 @@ func (s *site) openReceiver(context.Context) (err error) {
 		return err
 	}
 	counts := falco.NewMetrics()
-	s.metrics.register(counts)
+	s.metrics.MustRegister(counts)
 	if s.queue, err = falco.OpenQueue(falco.QueueOptions{Dir: filepath.Join(f.spool, "events"), MaxBytes: f.spoolBytes, MaxWaiting: f.maxWaiting, Metrics: counts, Logger: s.log}); err != nil {
 		return fmt.Errorf("%w: correct --spool", err)
 	}
@@ -156,7 +156,7 @@ func (s *site) openJudging(ctx context.Context) (err error) {
 	}
 	s.judging, err = judging.New(ctx, s.config, judging.Options{
 		Bundle: &s.flags.bundle, Images: s.images, Door: admission.DoorResponder, NoOwners: "the responder judges what runs already",
-		MaxFactBytes: s.flags.maxFactBytes, Register: s.metrics.register, Log: s.log,
+		MaxFactBytes: s.flags.maxFactBytes, Register: s.metrics.MustRegister, Log: s.log,
 		Installed: func(lineup *admission.Lineup) { s.window.Store(int64(windowOf(lineup))) },
 		Notes: func(lineup *admission.Lineup) []string {
 			if why := unguarded(lineup); why != "" {
@@ -177,8 +177,8 @@ func (s *site) openJudging(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.metrics.gauge("portcullis_responder_pods", "Pods that are known.", func() float64 { live, _ := s.index.Pods(); return float64(live) })
-	s.metrics.gauge("portcullis_responder_pods_gone", "Pods that are gone and still known, for events that are late.", func() float64 { _, gone := s.index.Pods(); return float64(gone) })
+	s.metrics.Gauge("portcullis_responder_pods", "Pods that are known.", func() float64 { live, _ := s.index.Pods(); return float64(live) })
+	s.metrics.Gauge("portcullis_responder_pods_gone", "Pods that are gone and still known, for events that are late.", func() float64 { _, gone := s.index.Pods(); return float64(gone) })
 	return nil
 }
 
@@ -200,9 +200,9 @@ func (s *site) openResponder(context.Context) (err error) {
 	}
 	if s.journal != nil {
 		options.Recorder = s.journal
-		s.metrics.register(s.journal)
+		s.metrics.MustRegister(s.journal)
 	}
-	s.metrics.register(options.Metrics)
+	s.metrics.MustRegister(options.Metrics)
 	s.responder, err = responder.New(options)
 	return err
 }
@@ -226,7 +226,7 @@ func (s *site) openController(context.Context) error {
 		return err
 	}
 	counts := quarantine.NewMetrics()
-	s.metrics.register(counts)
+	s.metrics.MustRegister(counts)
 	options := quarantine.Options{
 		Config: s.config, Namespace: s.flags.replica.Namespace, Identity: s.identity, Lease: s.flags.lease, LeaseDuration: s.flags.leaseDuration,
 		Cluster: acts, Capturer: keeps, Notifier: s.dispatcher, Metrics: counts, Log: s.log,
@@ -239,7 +239,7 @@ func (s *site) openController(context.Context) error {
 }
 
 // dispatcher is who tells people: as the file says, or Events of Kubernetes.
-func (f *flags) dispatcher(config *rest.Config, instance string, metrics *metrics, log *slog.Logger) (*notify.Dispatcher, error) {
+func (f *flags) dispatcher(config *rest.Config, instance string, registry *metrics.Registry, log *slog.Logger) (*notify.Dispatcher, error) {
 	told := &notify.Config{Receivers: []notify.ReceiverConfig{{Name: "events", Events: &notify.EventsConfig{}}}}
 	if f.notify != "" {
 		content, err := os.ReadFile(f.notify)
@@ -259,13 +259,13 @@ func (f *flags) dispatcher(config *rest.Config, instance string, metrics *metric
 		return nil, usage.UnlessFile("--notify", err)
 	}
 	counts := notify.NewMetrics()
-	metrics.register(prometheus.Collector(counts))
+	registry.MustRegister(counts)
 	return notify.NewDispatcher(notify.Options{Routes: routes, Metrics: counts, Logger: log}), nil
 }
 
 // run serves until ctx ends, drains, and waits for all that it has begun.
 func (s *site) run(ctx context.Context, events, probing net.Listener) error {
-	answers := newProbes(s.metrics,
+	answers := newProbes(s.metrics, s.log,
 		part{name: "events", notes: s.queueNotes},
 		part{name: "certificate", notes: s.certificateNotes},
 		part{name: "quarantines", check: s.served.check},

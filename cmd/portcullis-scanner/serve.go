@@ -12,14 +12,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/scanner/queue"
 	"github.com/portcullis-dev/portcullis/scanner/v1alpha1"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
 	"github.com/portcullis-dev/portcullis/signer/registry"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -131,19 +129,21 @@ func (f *serveFlags) serve(ctx context.Context, log *slog.Logger) error {
 	defer tasks.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	metrics := queue.NewMetrics()
+	registered, counts := metrics.NewRegistry("portcullis-scanner"), queue.NewMetrics()
+	registered.MustRegister(counts)
 	var ready atomic.Bool
-	tasks.Go(func() { serveProbes(ctx, listener, &ready, metrics, log) })
+	tasks.Go(func() { serveProbes(ctx, listener, &ready, registered.Handler(log), log) })
 	w, err := f.open(ctx, log) // the first database may take minutes
 	if err != nil {
 		return err
 	}
 	defer w.close()
+	registered.Gauge("portcullis_scanner_database_timestamp_seconds", "When the vulnerability database that scans use was made; 0 where there is none.", w.databaseMade)
 	if err := w.test(ctx); err != nil {
 		return err
 	}
 	worker, err := queue.NewWorker(queue.Options{
-		Client: client, Name: f.name, Parallel: f.children, Rescan: f.rescan, Keep: f.keep, Metrics: metrics, Log: log,
+		Client: client, Name: f.name, Parallel: f.children, Rescan: f.rescan, Keep: f.keep, Metrics: counts, Log: log,
 		Scan: func(ctx context.Context, work queue.Work) (queue.Outcome, error) {
 			return w.scanQueued(ctx, work, f.keepIn)
 		},
@@ -184,6 +184,16 @@ func (w *works) updateEvery(ctx context.Context, interval time.Duration) {
 			_ = w.update(ctx) // what failed was logged, and what is there is used on
 		}
 	}
+}
+
+// databaseMade is when the database in use was made, in seconds since 1970, 0 for none.
+func (w *works) databaseMade() float64 {
+	lease, err := w.keeper.Acquire()
+	if err != nil {
+		return 0
+	}
+	defer lease.Release()
+	return float64(lease.UpdatedAt.Unix())
 }
 
 // scanQueued scans an image that the cluster asks for. The signed scan goes to each repository of it, and into the
@@ -250,9 +260,7 @@ func (w *works) sign(s scanned) ([]byte, error) {
 
 // serveProbes answers until the context ends. The program is ready once databases are there and a known-bad image was
 // flagged.
-func serveProbes(ctx context.Context, listener net.Listener, ready *atomic.Bool, metrics *queue.Metrics, log *slog.Logger) {
-	registered := prometheus.NewRegistry()
-	registered.MustRegister(metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+func serveProbes(ctx context.Context, listener net.Listener, ready *atomic.Bool, metrics http.Handler, log *slog.Logger) {
 	mux := http.NewServeMux()
 	ok := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
 	mux.HandleFunc("GET /livez", ok)
@@ -263,7 +271,7 @@ func serveProbes(ctx context.Context, listener net.Listener, ready *atomic.Bool,
 		}
 		ok(w, r)
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registered, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", metrics)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

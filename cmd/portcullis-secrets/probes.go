@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 
@@ -24,7 +22,7 @@ type part struct {
 }
 
 // probes answers /livez, /readyz and /metrics. Ready is who could act, whether or not he leads.
-func probes(metrics prometheus.Gatherer, parts ...part) *http.Server {
+func probes(metrics http.Handler, parts ...part) *http.Server {
 	const timeout = 5 * time.Second
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
@@ -49,7 +47,7 @@ func probes(metrics prometheus.Gatherer, parts ...part) *http.Server {
 		}
 		writeText(w, code, lines.String())
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", metrics)
 	return &http.Server{Handler: mux, ReadHeaderTimeout: timeout, ReadTimeout: timeout, WriteTimeout: 15 * time.Second, MaxHeaderBytes: 16 << 10}
 }
 

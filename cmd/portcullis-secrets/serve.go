@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -26,6 +24,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 	"github.com/portcullis-dev/portcullis/policies/journal"
 	"github.com/portcullis-dev/portcullis/secrets"
@@ -48,7 +47,7 @@ type site struct {
 	flags    *flags
 	log      *slog.Logger
 	identity string
-	metrics  *prometheus.Registry
+	metrics  *metrics.Registry
 
 	config     *rest.Config
 	client     dynamic.Interface
@@ -70,8 +69,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err := f.replica.Identify(); err != nil {
 		return err
 	}
-	s := &site{flags: f, log: log, identity: f.replica.Name + "-" + suffix(), metrics: prometheus.NewRegistry()}
-	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s := &site{flags: f, log: log, identity: f.replica.Name + "-" + suffix(), metrics: metrics.NewRegistry("portcullis-secrets")}
 	defer s.close(ctx)
 	probing, err := net.Listen("tcp", f.probes)
 	if err != nil {
@@ -194,7 +192,7 @@ func (s *site) run(ctx context.Context, probing net.Listener) error {
 	for _, task := range s.judging.Tasks() {
 		watching.Go(func() { task(background) })
 	}
-	server := probes(s.metrics,
+	server := probes(s.metrics.Handler(s.log),
 		part{name: "objects", check: served(s.client)},
 		part{name: "policies", check: func(context.Context) error { return s.judging.Check() }, notes: s.judging.Notes},
 	)
