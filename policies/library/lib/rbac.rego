@@ -47,6 +47,19 @@ unnamed(rule) if not rule.resourceNames[0]
 
 unnamed(rule) if "" in rule.resourceNames
 
+# shipped says that the role in hand is one of those that Portcullis has by its own
+# manifests: a ClusterRole of one of the names, or a Role of one in one of the namespaces.
+shipped(names, _) if {
+	input.request.resource.resource == "clusterroles"
+	input.object.metadata.name in names
+}
+
+shipped(names, namespaces) if {
+	input.request.resource.resource == "roles"
+	input.object.metadata.name in names
+	input.request.namespace in namespaces
+}
+
 # username is the user name that a subject of a binding stands for, given the
 # namespace of the binding; undefined for groups.
 username(subject, _) := subject.name if subject.kind == "User"

@@ -42,3 +42,17 @@ test_subjects_are_described if {
 	rbac.described({"kind": "ServiceAccount", "name": "robot"}) == "service account \"robot\""
 	rbac.described({"kind": "Group", "name": "admins"}) == "group \"admins\""
 }
+
+own(resource, namespace, name) := {
+	"request": {"resource": {"resource": resource}, "namespace": namespace},
+	"object": {"metadata": {"name": name}},
+}
+
+test_a_cluster_role_of_the_name_is_shipped if rbac.shipped(["ours"], []) with input as own("clusterroles", "", "ours")
+
+test_a_role_is_shipped_in_its_namespace if {
+	rbac.shipped(["ours"], ["system"]) with input as own("roles", "system", "ours")
+	not rbac.shipped(["ours"], ["system"]) with input as own("roles", "team", "ours")
+}
+
+test_another_name_is_not_shipped if not rbac.shipped(["ours"], []) with input as own("clusterroles", "", "ours-too")

@@ -40,12 +40,20 @@
 #         type: array
 #         items: {type: string}
 #         default: []
+#       ownRoles:
+#         description: ClusterRoles of Portcullis itself, by their exact names, that may be aggregated as far as their rights are those over its own secrets.
+#         type: array
+#         items: {type: string, minLength: 1}
+#         default: [portcullis-secrets-viewer, portcullis-secrets-editor]
 package portcullis.rbac.aggregation_labels
+
+import data.portcullis.lib.rbac
 
 deny contains finding if {
 	some label in input.parameters.labels
 	input.object.metadata.labels[label] == "true" # the built-in roles select this value only
 	not within_allowed_groups
+	not shipped
 	finding := {
 		"msg": sprintf("the label %s adds the rules of this role to a built-in one", [label]),
 		"path": sprintf("metadata.labels[%s]", [label]),
@@ -82,4 +90,12 @@ demands_a_label(selector) if count(selector.matchLabels) > 0
 demands_a_label(selector) if {
 	some requirement in selector.matchExpressions
 	requirement.operator in {"In", "Exists"}
+}
+
+shipped if {
+	rbac.shipped(input.parameters.ownRoles, [])
+	every rule in input.object.rules {
+		every group in rule.apiGroups { group == "secrets.portcullis.dev" }
+		rule.apiGroups[0]
+	}
 }

@@ -34,3 +34,18 @@ test_a_selector_with_a_label_is_fine if {
 	count(aggregation_labels.deny) == 0 with input as selecting({"matchLabels": {"a": "true"}})
 	count(aggregation_labels.deny) == 0 with input as selecting({"matchExpressions": [{"key": "a", "operator": "Exists"}]})
 }
+
+shipped(name, group) := {
+	"request": {"resource": {"resource": "clusterroles"}},
+	"object": {"metadata": {"name": name, "labels": {label: "true"}}, "rules": [{"apiGroups": [group]}]},
+	"parameters": {"labels": [label], "allowedGroups": [], "ownRoles": ["portcullis-secrets-editor"]},
+}
+
+test_our_own_role_is_aggregated if {
+	count(aggregation_labels.deny) == 0 with input as shipped("portcullis-secrets-editor", "secrets.portcullis.dev")
+}
+
+test_our_own_role_is_aggregated_with_our_rights_only if {
+	count(aggregation_labels.deny) == 1 with input as shipped("portcullis-secrets-editor", "")
+	count(aggregation_labels.deny) == 1 with input as shipped("another", "secrets.portcullis.dev")
+}

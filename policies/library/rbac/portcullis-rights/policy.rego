@@ -7,6 +7,9 @@
 #
 #   A rule with "*" in apiGroups counts where its resources are "*" as well; such a rule with
 #   named resources is the business of rbac/wildcard-groups.
+#
+#   The roles that Portcullis' own programs and people have by its manifests are known by their
+#   names. Guard them where others may write roles: the chart's policies of the API server do.
 # custom:
 #   severity: high
 #   match:
@@ -28,6 +31,26 @@
 #         type: array
 #         items: {type: string}
 #         default: [policy.portcullis.dev, scan.portcullis.dev, runtime.portcullis.dev, secrets.portcullis.dev]
+#       ownRoles:
+#         description: Roles of Portcullis itself, by their exact names, that may have such rights; a Role only in the parameter namespaces.
+#         type: array
+#         items: {type: string, minLength: 1}
+#         default:
+#           - portcullis-break-glass
+#           - portcullis-bundle-reader
+#           - portcullis-controller
+#           - portcullis-exception-editor
+#           - portcullis-incident-responder
+#           - portcullis-responder
+#           - portcullis-scan-requester
+#           - portcullis-scanner
+#           - portcullis-secrets
+#           - portcullis-secrets-editor
+#       namespaces:
+#         description: The namespaces that Portcullis runs in.
+#         type: array
+#         items: {type: string, minLength: 1}
+#         default: [portcullis-system]
 package portcullis.rbac.portcullis_rights
 
 import data.portcullis.lib.rbac
@@ -37,6 +60,7 @@ deny contains finding if {
 	some verb in rule.verbs
 	verb in rbac.write_verbs
 	ours(rule)
+	not rbac.shipped(input.parameters.ownRoles, input.parameters.namespaces)
 	finding := {
 		"msg": sprintf("rule %d grants %s on %s in %s", [i, rbac.those(rule.verbs, rbac.write_verbs), concat(", ", rule.resources), concat(", ", rule.apiGroups)]),
 		"path": sprintf("rules[%d].verbs", [i]),

@@ -20,3 +20,13 @@ test_a_named_resource_in_every_group_is_not_ours if {
 }
 
 test_reading_is_fine if count(portcullis_rights.deny) == 0 with input as role(["runtime.portcullis.dev"], ["*"], ["get"])
+
+named(name) := object.union(role(["runtime.portcullis.dev"], ["quarantines"], ["delete"]), {
+	"request": {"resource": {"resource": "clusterroles"}},
+	"object": {"metadata": {"name": name}},
+	"parameters": {"ownRoles": ["portcullis-responder"], "namespaces": ["portcullis-system"]},
+})
+
+test_our_own_role_may if count(portcullis_rights.deny) == 0 with input as named("portcullis-responder")
+
+test_a_role_named_like_ours_may_not if count(portcullis_rights.deny) == 1 with input as named("portcullis-responder-2")

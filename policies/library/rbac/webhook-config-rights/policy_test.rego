@@ -28,3 +28,21 @@ test_a_rule_with_nothing_else_is_removed if {
 	some finding in webhook_config_rights.deny with input as role({"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"], "verbs": ["create"]})
 	finding.fix == [{"op": "remove", "path": "rules[0]"}]
 }
+
+ours(rule) := {
+	"request": {"resource": {"resource": "clusterroles"}},
+	"object": {"metadata": {"name": "portcullis-controller"}, "rules": [object.union({"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"]}, rule)]},
+	"parameters": {"ownRoles": ["portcullis-controller"]},
+}
+
+test_our_own_role_may_create if count(webhook_config_rights.deny) == 0 with input as ours({"verbs": ["create"]})
+
+test_our_own_role_may_change_its_own if {
+	count(webhook_config_rights.deny) == 0 with input as ours({"verbs": ["update"], "resourceNames": ["portcullis"]})
+}
+
+test_our_own_role_may_not_change_those_of_others if {
+	count(webhook_config_rights.deny) == 1 with input as ours({"verbs": ["update"]})
+	count(webhook_config_rights.deny) == 1 with input as ours({"verbs": ["update"], "resourceNames": ["portcullis", "cert-manager"]})
+	count(webhook_config_rights.deny) == 1 with input as ours({"verbs": ["create"], "resources": ["*"]})
+}
