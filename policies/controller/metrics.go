@@ -18,6 +18,9 @@ const (
 	resultError     = "error"
 )
 
+// phases are all that a bundle may be in.
+var phases = []v1alpha1.Phase{v1alpha1.PhaseActive, v1alpha1.PhaseShadow, v1alpha1.PhaseCanary, v1alpha1.PhaseStandby, v1alpha1.PhaseRolledBack}
+
 // Metrics are those of a controller. They are a [prometheus.Collector].
 type Metrics struct {
 	leader      prometheus.Gauge
@@ -47,10 +50,10 @@ func NewMetrics() *Metrics {
 	}
 	return &Metrics{
 		leader:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "portcullis_controller_leader", Help: "1 where this replica leads."}),
-		info:        gauge("bundle_info", "1 for the active revision of a bundle, and for the one on trial.", "bundle", "role", "digest"),
+		info:        gauge("bundle_info", "1 for the active revision of a bundle, and for the one on trial.", "bundle", "role", "revision"),
 		serial:      gauge("bundle_serial", "Serial of the active revision.", "bundle"),
 		since:       gauge("bundle_active_since_timestamp_seconds", "When the active revision became active.", "bundle"),
-		phase:       gauge("bundle_phase", "1 for the phase that a bundle is in.", "bundle", "phase"),
+		phase:       gauge("bundle_phase", "1 for the phase that a bundle is in, 0 for all others.", "bundle", "phase"),
 		accepted:    gauge("bundle_accepted", "1 where what the source has may be active, 0 where it is refused.", "bundle"),
 		denials:     gauge("bundle_new_denials", "Requests that the revision on trial denies and the active one admits.", "bundle"),
 		compared:    gauge("bundle_compared", "Requests that both have judged.", "bundle"),
@@ -146,7 +149,9 @@ func (m *Metrics) describe(b *v1alpha1.PolicyBundle) {
 		m.serial.With(of).Set(float64(active.Serial))
 		m.since.With(of).Set(seconds(active.Since.Time))
 	}
-	m.phase.DeletePartialMatch(of)
+	for _, phase := range phases {
+		m.phase.WithLabelValues(b.Name, string(phase)).Set(0)
+	}
 	if b.Status.Phase != "" {
 		m.phase.WithLabelValues(b.Name, string(b.Status.Phase)).Set(1)
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/portcullis-dev/portcullis/secrets"
 	"github.com/portcullis-dev/portcullis/secrets/v1alpha1"
@@ -22,7 +23,7 @@ type metrics struct {
 	restarts  prometheus.Counter
 	last      prometheus.Gauge
 
-	objects, age, expiry, depth *prometheus.Desc
+	objects, age, unsynced, expiry, depth, up, sealed *prometheus.Desc
 }
 
 func newMetrics(c *Controller, registerer prometheus.Registerer) *metrics {
@@ -47,8 +48,11 @@ func newMetrics(c *Controller, registerer prometheus.Registerer) *metrics {
 		last:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "portcullis_secrets_last_sync_success_timestamp_seconds", Help: "When a VaultSecret was last synced."}),
 		objects:  desc("objects", "VaultSecrets that there are, by engine and reason (Synced where that is so).", "engine", "reason"),
 		age:      desc("secret_age_seconds", "Age of the oldest version that is in use, by engine.", "engine"),
+		unsynced: desc("sync_age_seconds", "Time since the VaultSecret that has waited longest was known to hold what Vault gives, or was made where it never has, by engine.", "engine"),
 		expiry:   desc("lease_expiry_seconds", "Time until the first lease, certificate or secret id ends, by engine; negative where it has.", "engine"),
 		depth:    desc("queue_depth", "Objects that are due, by class (renewal, people, refresh), and those that wait for their time (waiting).", "class"),
+		up:       prometheus.NewDesc("portcullis_vault_up", "1 where a Vault answers and is unsealed, 0 where it does not or is not, by VaultConnection.", []string{"connection"}, nil),
+		sealed:   prometheus.NewDesc("portcullis_vault_sealed", "1 where a Vault is known to be sealed, by VaultConnection.", []string{"connection"}, nil),
 	}
 	if registerer != nil {
 		registerer.MustRegister(m)
@@ -65,7 +69,7 @@ func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 	for _, one := range m.collectors() {
 		one.Describe(to)
 	}
-	for _, one := range []*prometheus.Desc{m.objects, m.age, m.expiry, m.depth} {
+	for _, one := range []*prometheus.Desc{m.objects, m.age, m.unsynced, m.expiry, m.depth, m.up, m.sealed} {
 		to <- one
 	}
 }
@@ -83,7 +87,7 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	m.c.mu.Unlock()
 	now := m.c.o.Clock.Now()
 	type counted struct{ engine, reason string }
-	numbers, ages, expiries := map[counted]int{}, map[string]time.Duration{}, map[string]time.Duration{}
+	numbers, ages, unsynced, expiries := map[counted]int{}, map[string]time.Duration{}, map[string]time.Duration{}, map[string]time.Duration{}
 	for _, object := range objects.List() {
 		secret, ok := object.(*v1alpha1.VaultSecret)
 		if !ok {
@@ -97,6 +101,11 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		if created := statusTime(secret.Status.Created); !created.IsZero() {
 			ages[engine] = max(ages[engine], now.Sub(created))
 		}
+		last := secret.CreationTimestamp
+		if synced := secret.Status.LastSync; synced != nil {
+			last = *synced
+		}
+		unsynced[engine] = max(unsynced[engine], now.Sub(last.Time))
 		if lease := secret.Status.Lease; lease != nil {
 			left := lease.Expires.Sub(now)
 			if known, ok := expiries[engine]; !ok || left < known {
@@ -113,6 +122,9 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	for engine, age := range ages {
 		gauge(m.age, age.Seconds(), engine)
 	}
+	for engine, waited := range unsynced {
+		gauge(m.unsynced, waited.Seconds(), engine)
+	}
 	for engine, left := range expiries {
 		gauge(m.expiry, left.Seconds(), engine)
 	}
@@ -121,6 +133,22 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		gauge(m.depth, float64(ready[class]), name)
 	}
 	gauge(m.depth, float64(waiting), "waiting")
+	for _, connection := range m.c.connectionsNow() {
+		if ready := condition(connection.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+			gauge(m.up, one(ready.Status == metav1.ConditionTrue), connection.Name)
+		}
+		if sealed := connection.Status.Sealed; sealed != nil {
+			gauge(m.sealed, one(*sealed), connection.Name)
+		}
+	}
+}
+
+// one is 1 where something is so.
+func one(so bool) float64 {
+	if so {
+		return 1
+	}
+	return 0
 }
 
 func engineWord(engine string) string {
@@ -131,10 +159,7 @@ func engineWord(engine string) string {
 }
 
 func (m *metrics) leads(leads bool) {
-	m.leader.Set(0)
-	if leads {
-		m.leader.Set(1)
-	}
+	m.leader.Set(one(leads))
 }
 
 // passed counts a pass; those that found nothing to do count for the duration only.
