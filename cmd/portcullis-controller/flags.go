@@ -12,6 +12,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/cmd/internal/registryflags"
 	"github.com/portcullis-dev/portcullis/cmd/internal/replica"
+	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
 	"github.com/portcullis-dev/portcullis/cmd/internal/usage"
 	"github.com/portcullis-dev/portcullis/policies/controller"
 	"github.com/portcullis-dev/portcullis/signer/cosign"
@@ -29,6 +30,7 @@ type flags struct {
 	probes                string
 	journal               string
 	logLevel              slog.Level
+	telemetry             telemetry.Flags
 }
 
 func (f *flags) register(set *pflag.FlagSet) {
@@ -43,6 +45,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.probes, "probes", ":8083", "`address` for /livez, /readyz and /metrics, without TLS")
 	set.StringVar(&f.journal, "journal", "", "`folder` for a journal of all transitions; by default there is none")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
+	f.telemetry.Register(set)
 }
 
 // check finds flags that contradict each other, before anything is read.
@@ -64,7 +67,7 @@ func (f *flags) check() error {
 			return usage.Errorf("%s is %q: give host:port or :port", name, address)
 		}
 	}
-	return nil
+	return f.telemetry.Check()
 }
 
 // roots are those of --trusted-root, nil without it.

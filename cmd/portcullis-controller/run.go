@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"log/slog"
 
 	"github.com/portcullis-dev/portcullis/cmd/internal/program"
 	"github.com/portcullis-dev/portcullis/cmd/internal/usage"
@@ -72,7 +71,7 @@ looked at now, for whoever knows the secret that the bundle names.`,
   portcullis-controller serve --kubeconfig=$HOME/.kube/config --namespace=default`,
 		Args: program.NoArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return f.serve(command.Context(), slog.New(slog.NewJSONHandler(c.stderr, &slog.HandlerOptions{Level: f.logLevel})))
+			return f.serve(command.Context(), f.telemetry.Logger(c.stderr, f.logLevel))
 		},
 	}
 	f.register(command.Flags())

@@ -42,12 +42,19 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) (failed error) {
 	if err != nil {
 		return err
 	}
+	telling, err := f.telemetry.Start(ctx, "portcullis-controller", log)
+	if err != nil {
+		return err
+	}
+	defer telling.Close(ctx)
+	telling.Cluster(config)
 	options, err := f.options(config, log)
 	if err != nil {
 		return err
 	}
+	options.Traces = telling.Traces
 	registered := metrics.NewRegistry("portcullis-controller")
-	registered.MustRegister(options.Metrics)
+	registered.MustRegister(options.Metrics, telling)
 	if f.journal != "" {
 		kept, err := journal.Open(journal.Options{Dir: f.journal, Writer: "portcullis-controller " + f.replica.Name, Logger: log})
 		if err != nil {

@@ -22,7 +22,7 @@ func (s queueSource) Take(ctx context.Context) (responder.Item, error) {
 			continue
 		}
 		return responder.Item{
-			Event: item.Message.Event, Received: item.Received, Replayed: item.Replayed, Done: item.Done, Again: item.Again,
+			Event: item.Message.Event, Received: item.Received, Replayed: item.Replayed, Trace: item.Message.Trace, Done: item.Done, Again: item.Again,
 		}, nil
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/informer"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
 	"github.com/portcullis-dev/portcullis/cmd/internal/replica"
+	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
 	"github.com/portcullis-dev/portcullis/cmd/internal/usage"
 	"github.com/portcullis-dev/portcullis/runtime/falco"
 	"github.com/portcullis-dev/portcullis/runtime/guard"
@@ -57,6 +58,7 @@ type flags struct {
 	drainDelay   time.Duration
 	drainGrace   time.Duration
 	logLevel     slog.Level
+	telemetry    telemetry.Flags
 }
 
 func (f *flags) register(set *pflag.FlagSet) {
@@ -94,6 +96,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.DurationVar(&f.drainDelay, "drain-delay", 5*time.Second, "`time` to go on taking events after SIGTERM, until the cluster has noticed")
 	set.DurationVar(&f.drainGrace, "drain-grace", 20*time.Second, "`time` after that for what is under way")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
+	f.telemetry.Register(set)
 }
 
 func joined(names []isolation.CNI) string {
@@ -139,7 +142,7 @@ func (f *flags) check() error {
 			return err
 		}
 	}
-	return nil
+	return f.telemetry.Check()
 }
 
 // secret is the path that senders know, "" where they show certificates.

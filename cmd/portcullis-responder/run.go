@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -82,7 +81,7 @@ and /metrics are on --probes.`,
     --spool=/tmp/events --bundle=policies/ --tls-cert=tls.crt --tls-key=tls.key --client-ca=ca.crt`,
 		Args: program.NoArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return f.serve(command.Context(), c.stdout, slog.New(slog.NewJSONHandler(c.stderr, &slog.HandlerOptions{Level: f.logLevel})))
+			return f.serve(command.Context(), c.stdout, f.telemetry.Logger(c.stderr, f.logLevel))
 		},
 	}
 	f.register(command.Flags())

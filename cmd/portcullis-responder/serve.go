@@ -25,6 +25,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
 	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
+	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
 	"github.com/portcullis-dev/portcullis/cmd/internal/usage"
 	"github.com/portcullis-dev/portcullis/policies/journal"
 	"github.com/portcullis-dev/portcullis/runtime/containment"
@@ -68,6 +69,7 @@ type site struct {
 	responder  *responder.Responder
 	controller *quarantine.Controller
 	served     served
+	telling    *telemetry.Telemetry
 }
 
 // serve takes and answers events until ctx ends and it has drained.
@@ -84,6 +86,12 @@ func (f *flags) serve(ctx context.Context, _ io.Writer, log *slog.Logger) error 
 		return err
 	}
 	s := &site{flags: f, config: config, log: log, metrics: metrics.NewRegistry("portcullis-responder"), identity: f.replica.Name + "-" + suffix()}
+	if s.telling, err = f.telemetry.Start(ctx, "portcullis-responder", log); err != nil {
+		return err
+	}
+	defer s.telling.Close(ctx)
+	s.telling.Cluster(config)
+	s.metrics.MustRegister(s.telling)
 	defer s.close(ctx)
 	// What can be wrong with the installation is found before policies are compiled, which takes a while.
 	events, probing, err := f.listenBoth()
@@ -196,7 +204,7 @@ func (s *site) openResponder(context.Context) (err error) {
 	options := responder.Options{
 		Source: queueSource{s.queue}, Resolver: s.index, Reviewer: s.judging.Reviewer, Proposer: quarantine.NewStore(s.client, quarantine.StoreOptions{}),
 		Notifier: s.dispatcher, Namespace: s.flags.replica.Namespace, DryRun: s.flags.dryRun, Parallel: s.flags.parallel,
-		Metrics: responder.NewMetrics(), Logger: s.log,
+		Metrics: responder.NewMetrics(), Logger: s.log, Traces: s.telling.Traces,
 	}
 	if s.journal != nil {
 		options.Recorder = s.journal
@@ -229,7 +237,7 @@ func (s *site) openController(context.Context) error {
 	s.metrics.MustRegister(counts)
 	options := quarantine.Options{
 		Config: s.config, Namespace: s.flags.replica.Namespace, Identity: s.identity, Lease: s.flags.lease, LeaseDuration: s.flags.leaseDuration,
-		Cluster: acts, Capturer: keeps, Notifier: s.dispatcher, Metrics: counts, Log: s.log,
+		Cluster: acts, Capturer: keeps, Notifier: s.dispatcher, Metrics: counts, Log: s.log, Traces: s.telling.Traces,
 	}
 	if s.journal != nil {
 		options.Journal = transitions{s.journal}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
+	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/scanner/queue"
 	"github.com/portcullis-dev/portcullis/scanner/v1alpha1"
@@ -39,6 +41,7 @@ type serveFlags struct {
 	databaseInterval         time.Duration
 	probes                   string
 	logLevel                 slog.Level
+	telemetry                telemetry.Flags
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -57,7 +60,7 @@ is sent SIGTERM, and gives back what it has begun. /livez, /readyz and /metrics 
   portcullis-scanner serve --key=/keys/cosign.key --key-password-file=/keys/password --work-dir=/work`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return f.serve(command.Context(), slog.New(slog.NewJSONHandler(p.stderr, &slog.HandlerOptions{Level: f.logLevel})))
+			return f.serve(command.Context(), f.telemetry.Logger(p.stderr, f.logLevel))
 		},
 	}
 	set := command.Flags()
@@ -69,6 +72,7 @@ is sent SIGTERM, and gives back what it has begun. /livez, /readyz and /metrics 
 	set.DurationVar(&f.databaseInterval, "database-interval", time.Hour, "`time` between looks for newer databases")
 	set.StringVar(&f.probes, "probes", ":8082", "`address` for /livez, /readyz and /metrics, without TLS")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
+	f.telemetry.Register(set)
 	f.register(set, 1)
 	return command
 }
@@ -98,6 +102,9 @@ func (f *serveFlags) check() error {
 	if _, _, err := net.SplitHostPort(f.probes); err != nil {
 		return usagef("--probes is %q: give host:port or :port", f.probes)
 	}
+	if err := f.telemetry.Check(); err != nil {
+		return usageError{err}
+	}
 	return nil
 }
 
@@ -111,6 +118,12 @@ func (f *serveFlags) serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	telling, err := f.telemetry.Start(ctx, "portcullis-scanner", log)
+	if err != nil {
+		return err
+	}
+	defer telling.Close(ctx)
+	telling.Cluster(config)
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("connecting to the API server: %w", err)
@@ -130,7 +143,7 @@ func (f *serveFlags) serve(ctx context.Context, log *slog.Logger) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	registered, counts := metrics.NewRegistry("portcullis-scanner"), queue.NewMetrics()
-	registered.MustRegister(counts)
+	registered.MustRegister(counts, telling)
 	var ready atomic.Bool
 	tasks.Go(func() { serveProbes(ctx, listener, &ready, registered.Handler(log), log) })
 	w, err := f.open(ctx, log) // the first database may take minutes
@@ -145,7 +158,12 @@ func (f *serveFlags) serve(ctx context.Context, log *slog.Logger) error {
 	worker, err := queue.NewWorker(queue.Options{
 		Client: client, Name: f.name, Parallel: f.children, Rescan: f.rescan, Keep: f.keep, Metrics: counts, Log: log,
 		Scan: func(ctx context.Context, work queue.Work) (queue.Outcome, error) {
-			return w.scanQueued(ctx, work, f.keepIn)
+			ctx, span := telling.Traces.Begin(ctx, "scan")
+			span.SetAttributes(tracing.Text("digest", work.Digest))
+			outcome, err := w.scanQueued(ctx, work, f.keepIn)
+			span.SetAttributes(tracing.Text("outcome", string(outcome.State)))
+			tracing.End(span, err)
+			return outcome, err
 		},
 	})
 	if err != nil {

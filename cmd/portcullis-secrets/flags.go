@@ -12,6 +12,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/informer"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
 	"github.com/portcullis-dev/portcullis/cmd/internal/replica"
+	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
 	"github.com/portcullis-dev/portcullis/cmd/internal/usage"
 	"github.com/portcullis-dev/portcullis/secrets/controller"
 )
@@ -36,6 +37,7 @@ type flags struct {
 	journal   journalFlags
 	endGrace  time.Duration
 	logLevel  slog.Level
+	telemetry telemetry.Flags
 
 	between func(controller.Judge) controller.Judge // see commands
 }
@@ -57,6 +59,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	f.journal.register(set)
 	set.DurationVar(&f.endGrace, "end-grace", 8*time.Second, "`time` for what is under way after SIGTERM")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
+	f.telemetry.Register(set)
 }
 
 // check finds flags that contradict each other, before anything is read.
@@ -79,6 +82,9 @@ func (f *flags) check() error {
 		return usage.Errorf("--probes is %q: give host:port or :port", f.probes)
 	}
 	if err := f.bundle.Check("portcullis-secrets"); err != nil {
+		return err
+	}
+	if err := f.telemetry.Check(); err != nil {
 		return err
 	}
 	return f.journal.check()

@@ -11,6 +11,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/cmd/internal/usage"
 	"github.com/portcullis-dev/portcullis/policies/journal"
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 )
 
 // journalClose is how long the journal may take when the program ends.
@@ -64,11 +65,12 @@ func closeJournal(ctx context.Context, opened *journal.Journal, log *slog.Logger
 }
 
 // recorder writes decisions about syncs into a journal, nil for none.
-func recorder(ctx context.Context, to *journal.Journal) func(admission.Request, admission.Verdict) {
+func recorder(to *journal.Journal) func(context.Context, admission.Request, admission.Verdict) {
 	if to == nil {
 		return nil
 	}
-	return func(request admission.Request, verdict admission.Verdict) {
-		to.Record(ctx, &admission.Decision{Time: time.Now(), Request: request, Verdict: verdict})
+	return func(ctx context.Context, request admission.Request, verdict admission.Verdict) {
+		// A decision that was made is kept, even if what it was made for is broken off.
+		to.Record(context.WithoutCancel(ctx), &admission.Decision{Trace: tracing.TraceID(ctx), Time: time.Now(), Request: request, Verdict: verdict})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -98,7 +97,7 @@ Policies say what is synced: without a rule allow_sync that permits it, nothing 
 		Args: program.NoArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			f.between = c.between
-			return f.serve(command.Context(), slog.New(slog.NewJSONHandler(c.stderr, &slog.HandlerOptions{Level: f.logLevel})))
+			return f.serve(command.Context(), f.telemetry.Logger(c.stderr, f.logLevel))
 		},
 	}
 	f.register(command.Flags())

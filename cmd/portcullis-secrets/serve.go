@@ -25,6 +25,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
 	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
+	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
 	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 	"github.com/portcullis-dev/portcullis/policies/journal"
 	"github.com/portcullis-dev/portcullis/secrets"
@@ -58,6 +59,7 @@ type site struct {
 	pool       *vault.Pool
 	events     record.EventBroadcaster
 	controller *controller.Controller
+	telling    *telemetry.Telemetry
 }
 
 // serve keeps secrets until ctx ends.
@@ -70,6 +72,13 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	s := &site{flags: f, log: log, identity: f.replica.Name + "-" + suffix(), metrics: metrics.NewRegistry("portcullis-secrets")}
+	telling, err := f.telemetry.Start(ctx, "portcullis-secrets", log)
+	if err != nil {
+		return err
+	}
+	defer telling.Close(ctx)
+	s.telling = telling
+	s.metrics.MustRegister(telling)
 	defer s.close(ctx)
 	probing, err := net.Listen("tcp", f.probes)
 	if err != nil {
@@ -97,6 +106,7 @@ func (s *site) openCluster(context.Context) (err error) {
 	if s.config, err = s.flags.replica.Cluster(); err != nil {
 		return err
 	}
+	s.telling.Cluster(s.config)
 	// 5,000 objects at a start are more than a client that throttles itself lets through, and the API server has priority and fairness.
 	config := rest.CopyConfig(s.config)
 	config.QPS, config.Burst = 200, 400
@@ -159,7 +169,7 @@ func (s *site) openController(ctx context.Context) error {
 	writer, restarter := destination.New(s.kubernetes, hasher), restart.New(s.kubernetes, clock.RealClock{}, hasher)
 	writer.Used = restarter.Uses
 	made, err := controller.New(controller.Options{
-		Client: s.client, Kubernetes: s.kubernetes, Vaults: controller.Pool(s.pool), Judge: judge, Record: recorder(context.WithoutCancel(ctx), s.journal),
+		Client: s.client, Kubernetes: s.kubernetes, Vaults: controller.Pool(s.pool), Judge: judge, Record: recorder(s.journal), Traces: s.telling.Traces,
 		Hasher: hasher, KMS: kms, Leases: leases.NewStore(s.client, s.flags.replica.Namespace),
 		Writer: writer, Restarter: restarter,
 		NewWatcher: func(changed func(destination.Owner)) controller.Watcher {

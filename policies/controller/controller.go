@@ -23,6 +23,7 @@ import (
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/policies/conftest"
 	"github.com/portcullis-dev/portcullis/policies/source"
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 	"github.com/portcullis-dev/portcullis/policies/v1alpha1"
 	"github.com/portcullis-dev/portcullis/signer/registry"
 )
@@ -67,6 +68,8 @@ type Options struct {
 	// Now is the clock by which revisions are rolled out; time.Now where nil.
 	Now func() time.Time
 	Log *slog.Logger
+	// Traces begins a trace for each look at a source; nil traces nothing.
+	Traces *tracing.Source
 }
 
 // Controller keeps the bundles of a cluster.
@@ -81,6 +84,7 @@ type Controller struct {
 	metrics  *Metrics
 	now      func() time.Time
 	log      *slog.Logger
+	traces   *tracing.Source
 
 	namespace, identity, lease string
 	leaseDuration              time.Duration
@@ -129,7 +133,7 @@ func New(o Options) (*Controller, error) {
 		opener:   &opener{kube: kube, namespace: o.Namespace, registry: o.Registry},
 		hook:     hook{objects: hookObjects, secrets: &opener{kube: hookKube, namespace: o.Namespace}, now: o.Now, log: o.Log},
 		examiner: &examiner{verifier: o.Verifier, included: o.Included, reader: o.Reader},
-		journal:  o.Journal, metrics: o.Metrics, now: o.Now, log: o.Log,
+		journal:  o.Journal, metrics: o.Metrics, now: o.Now, log: o.Log, traces: o.Traces,
 		namespace: o.Namespace, identity: o.Identity, lease: o.Lease, leaseDuration: o.LeaseDuration,
 		examining: make(chan struct{}, examinedAtOnce),
 	}, nil
@@ -152,6 +156,8 @@ func (c *Controller) examine(ctx context.Context, r *source.Revision, bundle *v1
 	select {
 	case c.examining <- struct{}{}:
 		defer func() { <-c.examining }()
+		ctx, span := tracing.Start(ctx, "examine revision")
+		defer span.End()
 		return c.examiner.examine(ctx, r, bundle)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

@@ -16,6 +16,7 @@ import (
 	"github.com/portcullis-dev/portcullis/policies/rollout"
 	"github.com/portcullis-dev/portcullis/policies/source"
 	"github.com/portcullis-dev/portcullis/policies/source/directory"
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 	"github.com/portcullis-dev/portcullis/policies/v1alpha1"
 )
 
@@ -231,16 +232,22 @@ func (k *keeper) begin(bundle *v1alpha1.PolicyBundle) {
 
 // fetch looks at the source once. An error makes the time until the next look longer.
 func (k *keeper) fetch(ctx context.Context, bundle *v1alpha1.PolicyBundle) error {
+	ctx, span := k.c.traces.Begin(ctx, "look at source")
+	defer span.End()
 	found, err := k.fetched(ctx, bundle, k.findings())
 	if ctx.Err() != nil {
 		return err
+	}
+	if span.IsRecording() {
+		span.SetAttributes(tracing.Text("bundle", k.name), tracing.Flag("changed", !errors.Is(err, source.ErrUnchanged)))
 	}
 	k.c.metrics.fetched(k.name, &found, err)
 	if errors.Is(err, source.ErrUnchanged) {
 		err = nil
 	}
 	if found.failed = err; err != nil {
-		k.c.log.Warn("a source cannot be looked at: what is active stays", "bundle", k.name, "error", err)
+		tracing.Fail(span, err.Error())
+		k.c.log.WarnContext(ctx, "a source cannot be looked at: what is active stays", "bundle", k.name, "error", err)
 	}
 	k.mu.Lock()
 	k.found = found

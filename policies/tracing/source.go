@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"math/rand/v2"
-	"net/http"
 	"strings"
 
 	"go.opentelemetry.io/otel/trace"
@@ -49,6 +48,18 @@ func (s *Source) Begin(ctx context.Context, name string) (context.Context, trace
 		return ctx, nothing
 	}
 	return s.begin(ctx, name, trace.SpanKindInternal)
+}
+
+// Continue goes on with a trace that was written down, such as in an object; where there is none, or nobody keeps it, nothing is traced.
+func (s *Source) Continue(ctx context.Context, name, traceparent string) (context.Context, trace.Span) {
+	if s == nil || traceparent == "" {
+		return ctx, nothing
+	}
+	remote := Parse(traceparent)
+	if !remote.IsSampled() {
+		return ctx, nothing
+	}
+	return s.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, remote), name)
 }
 
 // below continues the trace of whoever asked.
@@ -104,7 +115,15 @@ func decode(into []byte, digits string) bool {
 	return err == nil && n == len(into)
 }
 
-// inject writes who asks into the header of a request.
-func inject(of trace.SpanContext, header http.Header) {
-	header.Set(Header, "00-"+of.TraceID().String()+"-"+of.SpanID().String()+"-"+of.TraceFlags().String())
+// Traceparent is the header for the span of a context, "" where its trace is not kept.
+func Traceparent(ctx context.Context) string {
+	of := trace.SpanContextFromContext(ctx)
+	if !of.IsValid() || !of.IsSampled() {
+		return ""
+	}
+	return header(of)
+}
+
+func header(of trace.SpanContext) string {
+	return "00-" + of.TraceID().String() + "-" + of.SpanID().String() + "-" + of.TraceFlags().String()
 }

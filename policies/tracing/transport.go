@@ -46,7 +46,7 @@ func traced(name string, next http.RoundTripper, request *http.Request, tell boo
 		if request.Header == nil {
 			request.Header = http.Header{}
 		}
-		inject(span.SpanContext(), request.Header)
+		request.Header.Set(Header, header(span.SpanContext()))
 	}
 	// Names of OpenTelemetry's semantic conventions for HTTP clients.
 	span.SetAttributes(

@@ -304,9 +304,14 @@ func FuzzDecode(f *testing.F) {
 		if err != nil || !reflect.DeepEqual(again, m) {
 			t.Fatalf("got %+v, %v the second time, want %+v", again, err, m)
 		}
-		record := seal(nil, time.Unix(0, 1), "node", body)
+		trace := ""
+		if len(body)%2 == 0 {
+			trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+		}
+		record := seal(nil, time.Unix(0, 1), trace, "node", body)
 		kept, received, err := unseal(record)
 		m.From("node")
+		m.Trace = trace
 		if err != nil || !reflect.DeepEqual(kept, m) || received.UnixNano() != 1 {
 			t.Fatalf("got %+v, %v from the log, want %+v", kept, err, m)
 		}
@@ -316,7 +321,8 @@ func FuzzDecode(f *testing.F) {
 // FuzzUnseal reads records that are damaged.
 func FuzzUnseal(f *testing.F) {
 	f.Add([]byte{})
-	f.Add(seal(nil, time.Unix(1, 2), "node-a", []byte(event(""))))
+	f.Add(seal(nil, time.Unix(1, 2), "", "node-a", []byte(event(""))))
+	f.Add(seal(nil, time.Unix(1, 2), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "node-a", []byte(event(""))))
 	f.Add([]byte{envelopeVersion, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, record []byte) {
 		if m, _, err := unseal(record); (err == nil) != (m != nil) {

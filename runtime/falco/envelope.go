@@ -7,24 +7,47 @@ import (
 	"time"
 )
 
-// envelopeVersion begins a record of the log, so that a later version can tell its own from this one's.
-const envelopeVersion = 1
+// Versions of a record of the log, which begins with one, so that a later version can tell its own from these. A record with a trace has it before the
+// sender; what has none is written as before there were any.
+const (
+	envelopeVersion = 1
+	envelopeTraced  = 2
+)
 
 // errEnvelope says that a record is none of this version.
 var errEnvelope = errors.New("it is none that this version wrote")
 
-// seal is a record of the log: when an event came, who had proved to send it, and its JSON.
-func seal(out []byte, received time.Time, sender string, raw []byte) []byte {
-	out = append(out, envelopeVersion)
+// seal is a record of the log: when an event came, in which trace, who had proved to send it, and its JSON.
+func seal(out []byte, received time.Time, trace, sender string, raw []byte) []byte {
+	version := byte(envelopeVersion)
+	if trace != "" {
+		version = envelopeTraced
+	}
+	out = append(out, version)
 	out = binary.AppendVarint(out, received.UnixNano())
-	out = binary.AppendUvarint(out, uint64(len(sender)))
-	out = append(out, sender...)
+	if trace != "" {
+		out = appendText(out, trace)
+	}
+	out = appendText(out, sender)
 	return append(out, raw...)
+}
+
+func appendText(out []byte, text string) []byte {
+	return append(binary.AppendUvarint(out, uint64(len(text))), text...)
+}
+
+// cutText reads what appendText wrote.
+func cutText(in []byte) (text string, rest []byte, err error) {
+	length, n := binary.Uvarint(in)
+	if n <= 0 || length > uint64(len(in)-n) {
+		return "", nil, fmt.Errorf("reading a record: %w", errEnvelope)
+	}
+	return string(in[n : n+int(length)]), in[n+int(length):], nil
 }
 
 // unseal reads a record. The message shares memory with it.
 func unseal(record []byte) (m *Message, received time.Time, err error) {
-	if len(record) == 0 || record[0] != envelopeVersion {
+	if len(record) == 0 || record[0] != envelopeVersion && record[0] != envelopeTraced {
 		return nil, time.Time{}, fmt.Errorf("reading a record: %w", errEnvelope)
 	}
 	rest := record[1:]
@@ -33,14 +56,20 @@ func unseal(record []byte) (m *Message, received time.Time, err error) {
 		return nil, time.Time{}, fmt.Errorf("reading a record: %w", errEnvelope)
 	}
 	rest = rest[n:]
-	length, n := binary.Uvarint(rest)
-	if n <= 0 || length > uint64(len(rest)-n) {
-		return nil, time.Time{}, fmt.Errorf("reading a record: %w", errEnvelope)
+	trace := ""
+	if record[0] == envelopeTraced {
+		if trace, rest, err = cutText(rest); err != nil {
+			return nil, time.Time{}, err
+		}
 	}
-	sender, raw := string(rest[n:n+int(length)]), rest[n+int(length):]
+	sender, raw, err := cutText(rest)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
 	if m, err = Decode(raw); err != nil {
 		return nil, time.Time{}, fmt.Errorf("reading a record: %w", err)
 	}
 	m.From(sender)
+	m.Trace = trace
 	return m, time.Unix(0, nanoseconds), nil
 }

@@ -13,6 +13,8 @@ type Message struct {
 	Health *Health
 	// Raw is the JSON that it was decoded from.
 	Raw []byte
+	// Trace is the traceparent header that it came with (W3C Trace Context), "" for none.
+	Trace string
 }
 
 // Health is what Falco says of itself (source "internal"): that it had to drop events of the kernel, or a snapshot of its

@@ -307,7 +307,7 @@ func (q *Queue) keep(j *job, now time.Time) error {
 	if urgent(m.Event.Priority) {
 		l = &q.urgent
 	}
-	q.buffer = seal(q.buffer[:0], now, m.Event.Sender, m.Raw)
+	q.buffer = seal(q.buffer[:0], now, m.Trace, m.Event.Sender, m.Raw)
 	e := entry{priority: m.Event.Priority, received: now, sender: senderOf(m), message: m, size: len(q.buffer)}
 	if l == &q.urgent && q.hoards(e.sender) {
 		q.complain("a sender has its part of the log: its events are in memory only until some are dealt with", "sender", e.sender)

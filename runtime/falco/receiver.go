@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 )
 
 // Path is where events are posted. They are taken at "/", too, where falcosidekick and its webhooks post by default.
@@ -128,6 +130,9 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		return
 	}
 	m.From(from.node)
+	if header := request.Header.Get(tracing.Header); tracing.Parse(header).IsValid() {
+		m.Trace = header
+	}
 	ctx, cancel := context.WithTimeout(request.Context(), answerWithin)
 	defer cancel()
 	if err := r.options.Queue.Put(ctx, m); err != nil {

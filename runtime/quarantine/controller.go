@@ -18,6 +18,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 )
 
 // Defaults of [Options].
@@ -74,9 +76,14 @@ type Options struct {
 	Now    func() time.Time
 	Jitter func() float64
 	Log    *slog.Logger
+	// Traces continues traces that the annotation of a Quarantine names; nil traces nothing.
+	Traces *tracing.Source
 	// After is called after each point of each step, for tests that end the process there. nil for nobody.
 	After func(quarantine, step, point string)
 }
+
+// TraceAnnotation names the trace of the event that a Quarantine was first made for (a traceparent of W3C Trace Context): its steps are told of there.
+const TraceAnnotation = "runtime.portcullis.dev/traceparent"
 
 // Controller takes Quarantines from step to step.
 type Controller struct {

@@ -37,6 +37,9 @@ func fromPlan(plan *response.Plan, p Proposal) *v1alpha1.Quarantine {
 		TTL: metav1.Duration{Duration: plan.TTL}, OnExpiry: plan.OnExpiry,
 		IncidentTTL: metav1.Duration{Duration: cmp.Or(p.IncidentTTL, settings.Times().IncidentTTL)}, Settings: settings,
 	}
+	if p.Trace != "" {
+		q.Annotations = map[string]string{TraceAnnotation: p.Trace}
+	}
 	for _, a := range plan.Actions {
 		a.Message, a.Reason = cut(redacted(a.Message), maxMessage), cut(a.Reason, maxMessage)
 		a.Parameters.Annotations = redactedValues(a.Parameters.Annotations)

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 	"github.com/portcullis-dev/portcullis/runtime/containment"
 	"github.com/portcullis-dev/portcullis/runtime/isolation"
 	"github.com/portcullis-dev/portcullis/runtime/notify"
@@ -118,7 +119,12 @@ type act func(ctx context.Context, q *v1alpha1.Quarantine, a response.Planned) (
 // take takes one step: what is about to be done is written down with what was there before, then done, then what came of it is written down. A
 // process that dies between is followed by one that begins the step again. An error is of the record alone; a
 // step that fails is recorded, and others go on.
-func (c *Controller) take(whole context.Context, q *v1alpha1.Quarantine, name string, a response.Planned, prepare bool, do act) error {
+func (c *Controller) take(whole context.Context, q *v1alpha1.Quarantine, name string, a response.Planned, prepare bool, do act) (failed error) {
+	whole, span := c.o.Traces.Continue(whole, "quarantine step", q.Annotations[TraceAnnotation])
+	defer func() { tracing.End(span, failed) }()
+	if span.IsRecording() {
+		span.SetAttributes(tracing.Text("quarantine", q.Name), tracing.Text("step", name))
+	}
 	ctx, cancel := context.WithTimeout(whole, stepTimeout)
 	defer cancel()
 	if s := stepOf(&q.Status, name); s != nil && s.State == v1alpha1.StepRunning && s.Attempts >= attemptsFor(name) {
@@ -148,6 +154,7 @@ func (c *Controller) take(whole context.Context, q *v1alpha1.Quarantine, name st
 		return err
 	})
 	if err != nil {
+		tracing.Fail(span, err.Error())
 		return c.failed(whole, q, name, err)
 	}
 	c.o.After(q.Name, name, PointDone)

@@ -66,6 +66,8 @@ type Proposal struct {
 	// Received is when the event was, Count how many like it came since the last proposal; 0 is one.
 	Received time.Time
 	Count    int64
+	// Trace is the traceparent of the event, "" where it is not traced.
+	Trace string
 }
 
 // Propose writes a plan down: as a Quarantine of its own, or into the one that its pod has already. Two replicas that propose at

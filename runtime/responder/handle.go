@@ -13,6 +13,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 	"github.com/portcullis-dev/portcullis/runtime/pods"
 	"github.com/portcullis-dev/portcullis/runtime/quarantine"
 	"github.com/portcullis-dev/portcullis/runtime/response"
@@ -44,6 +45,11 @@ func (r *Responder) handle(ctx context.Context, w work) {
 	began := r.options.Now()
 	ctx, cancel := context.WithTimeout(ctx, r.options.JudgeFor)
 	defer cancel()
+	ctx, span := r.options.Traces.Serve(ctx, "event", w.item.Trace)
+	defer span.End()
+	if span.IsRecording() {
+		span.SetAttributes(tracing.Text("event", w.event.ID), tracing.Text("rule", w.event.Rule), tracing.Flag("replayed", w.item.Replayed))
+	}
 	resolution, err := r.options.Resolver.Complete(ctx, w.event, w.found)
 	if err != nil {
 		r.again(w.item, err)
@@ -51,7 +57,7 @@ func (r *Responder) handle(ctx context.Context, w work) {
 	}
 	request := requestOf(w.event, resolution.Object)
 	verdict := r.options.Reviewer.Respond(ctx, request)
-	decision := &admission.Decision{ID: uuid.NewString(), Time: began, Request: request, Verdict: verdict}
+	decision := &admission.Decision{ID: uuid.NewString(), Trace: tracing.TraceID(ctx), Time: began, Request: request, Verdict: verdict}
 	if r.mayKnowLater(w.item, &verdict) {
 		_, _ = r.propose(ctx, w, resolution, decision) // what is known already does not wait; where it fails it comes again
 		r.options.Metrics.retries.Inc()
@@ -60,13 +66,14 @@ func (r *Responder) handle(ctx context.Context, w work) {
 	}
 	for _, fault := range verdict.Faults {
 		r.options.Metrics.faults.WithLabelValues(fault.Policy, string(fault.Kind)).Inc()
-		r.options.Logger.Error("a policy could not judge an event", "event", w.event.ID, "policy", fault.Policy, "kind", string(fault.Kind), "message", fault.Message)
+		r.options.Logger.ErrorContext(ctx, "a policy could not judge an event", "event", w.event.ID, "policy", fault.Policy, "kind", string(fault.Kind), "message", fault.Message)
 	}
 	became, err := r.propose(ctx, w, resolution, decision)
 	if err != nil {
 		r.again(w.item, err)
 		return
 	}
+	span.SetAttributes(tracing.Text("outcome", string(became)), tracing.Text("decision", decision.ID))
 	r.options.Metrics.count(became)
 	decision.Duration = r.options.Now().Sub(began)
 	if became != outcomeRepeated { // its Quarantine counts it: a pod that reports without end must not wash out the journal
@@ -117,7 +124,7 @@ func (r *Responder) write(ctx context.Context, w work, plan *response.Plan, asks
 	}
 	name, created, err := r.options.Proposer.Propose(ctx, plan, quarantine.Proposal{
 		Settings: r.settings(&decision.Verdict), Revisions: revisionsOf(&decision.Verdict), Images: resolution.Images,
-		Received: w.item.Received, Count: r.memory.since(same),
+		Received: w.item.Received, Count: r.memory.since(same), Trace: tracing.Traceparent(ctx),
 	})
 	switch {
 	case apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err):
@@ -131,7 +138,7 @@ func (r *Responder) write(ctx context.Context, w work, plan *response.Plan, asks
 	r.memory.note(same)
 	r.options.Metrics.asked(asks)
 	r.options.Metrics.took(r.options.Now().Sub(w.item.Received))
-	r.options.Logger.Info("wrote a plan down", "event", w.event.ID, "rule", w.event.Rule, "pod", w.event.Pod.Namespace+"/"+w.event.Pod.Name,
+	r.options.Logger.InfoContext(ctx, "wrote a plan down", "event", w.event.ID, "rule", w.event.Rule, "pod", w.event.Pod.Namespace+"/"+w.event.Pod.Name,
 		"quarantine", name, "new", created, "mode", string(plan.Mode), "actions", actionsOf(plan))
 	return outcomeProposed, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 	"github.com/portcullis-dev/portcullis/runtime/notify"
 	"github.com/portcullis-dev/portcullis/runtime/pods"
 	"github.com/portcullis-dev/portcullis/runtime/quarantine"
@@ -90,6 +91,8 @@ type Options struct {
 	After   func(time.Duration) <-chan time.Time
 	Metrics *Metrics
 	Logger  *slog.Logger
+	// Traces begins a trace for each event, or continues that of who sent it; nil traces nothing.
+	Traces *tracing.Source
 }
 
 func (o *Options) setDefaults() {

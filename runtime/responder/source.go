@@ -21,6 +21,8 @@ type Item struct {
 	Received time.Time
 	// Replayed says that an earlier process may have begun to deal with it.
 	Replayed bool
+	// Trace is the traceparent that it came with, "" for none.
+	Trace string
 	// Done says that it has been dealt with, Again has it taken once more after a while.
 	Done  func()
 	Again func(after time.Duration)

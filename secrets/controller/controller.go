@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/policies/tracing"
 	"github.com/portcullis-dev/portcullis/secrets"
 	"github.com/portcullis-dev/portcullis/secrets/destination"
 	"github.com/portcullis-dev/portcullis/secrets/engine"
@@ -51,7 +53,9 @@ type Options struct {
 	Vaults Vaults
 	Judge  Judge
 	// Record keeps what was decided, for the journal; nil for nobody.
-	Record func(admission.Request, admission.Verdict)
+	Record func(context.Context, admission.Request, admission.Verdict)
+	// Traces begins a trace for each pass over an object; nil traces nothing.
+	Traces *tracing.Source
 	Hasher *secrets.Hasher
 	// KMS seals tokens where a VaultConnection asks for it; nil where the program was given no plugin.
 	KMS       leases.Sealer
@@ -119,7 +123,7 @@ func New(o Options) (*Controller, error) {
 		o.Workers = DefaultWorkers
 	}
 	if o.Record == nil {
-		o.Record = func(admission.Request, admission.Verdict) {}
+		o.Record = func(context.Context, admission.Request, admission.Verdict) {}
 	}
 	c := &Controller{o: o, log: o.Log}
 	c.begin()
@@ -252,6 +256,11 @@ func (c *Controller) work(ctx context.Context, least int) {
 func (c *Controller) reconcile(ctx context.Context, key Key) (next time.Time, class int) {
 	ctx, cancel := context.WithTimeout(ctx, passTimeout)
 	defer cancel()
+	ctx, span := c.o.Traces.Begin(ctx, "reconcile "+key.Kind)
+	defer span.End()
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("k8s.namespace.name", key.Namespace), tracing.Text("name", key.Name))
+	}
 	class = classRefresh
 	err := guard(func() (err error) {
 		switch key.Kind {
@@ -271,9 +280,10 @@ func (c *Controller) reconcile(ctx context.Context, key Key) (next time.Time, cl
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return time.Time{}, class
 	}
+	tracing.Fail(span, err.Error())
 	failures := c.stumbled(key)
 	wait := secrets.Backoff(failures, secrets.ClusterFailed, 0, key.String())
-	c.log.Error("reconciling: it is tried again", "object", key.String(), "after", wait, "error", err)
+	c.log.ErrorContext(ctx, "reconciling: it is tried again", "object", key.String(), "after", wait, "error", err)
 	return c.o.Clock.Now().Add(wait), classPeople
 }
 

@@ -33,7 +33,7 @@ func (c *Controller) judge(ctx context.Context, sync *secrets.Sync, object any) 
 		return judgement{}, err
 	}
 	verdict := c.o.Judge.Sync(ctx, request)
-	c.o.Record(request, verdict)
+	c.o.Record(ctx, request, verdict)
 	made := judgementOf(&verdict)
 	if !made.Admitted {
 		c.metrics.denied(sync.Vault.Engine, made.Reason)
