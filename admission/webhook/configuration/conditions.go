@@ -70,8 +70,10 @@ const noSubresource = "(!has(request.subResource) || request.subResource == '')"
 //   - a node's, where it removes a pod whose deletion somebody else has begun: that is
 //     what was judged, and its containers have stopped;
 //   - a node's mirror pods: static pods run whether the API server shows them or not,
-//     so a denial would only hide them. The audit judges them.
-var Exemptions = []string{apiServer.name, finishesDeletion.name, nodeFinishesDeletion.name, mirrorPod.name}
+//     so a denial would only hide them. The audit judges them;
+//   - a BreakGlass: it is for when no webhook answers, and the API server's own rules and
+//     roles say who may open one.
+var Exemptions = []string{apiServer.name, finishesDeletion.name, nodeFinishesDeletion.name, mirrorPod.name, breakGlass.name}
 
 var apiServer = condition{"api-server",
 	"request.userInfo.username == 'system:apiserver' && 'system:masters' in request.userInfo.groups"}
@@ -97,6 +99,11 @@ var mirrorPod = condition{"mirror-pod",
 		" && (request.operation == 'CREATE' && has(object.metadata.annotations) && 'kubernetes.io/config.mirror' in object.metadata.annotations" +
 		" || request.operation == 'DELETE' && has(oldObject.metadata.annotations) && 'kubernetes.io/config.mirror' in oldObject.metadata.annotations)"}
 
+var breakGlass = condition{"break-glass",
+	"request.resource.group == 'policy.portcullis.dev' && request.resource.resource == 'breakglasses'"}
+
+var breakGlasses = resource{"policy.portcullis.dev", "breakglasses"}
+
 // heartbeats are the writes that make up most of a cluster's traffic. Only a rule
 // with a wildcard could match them.
 var heartbeats = condition{"heartbeat",
@@ -107,7 +114,7 @@ var heartbeats = condition{"heartbeat",
 // recoveryResources are what the recovery conditions speak of.
 var recoveryResources = []resource{
 	{"", "nodes"}, {"", "nodes/status"}, {"", "pods"}, {"", "pods/binding"}, {"", "pods/status"}, {"", "bindings"},
-	{"", "serviceaccounts/token"}, {"", "configmaps"}, {"", "endpoints"}, {"apps", "replicasets"}, {"apps", "replicasets/status"}, {"discovery.k8s.io", "endpointslices"},
+	{"", "serviceaccounts/token"}, {"", "secrets"}, {"", "configmaps"}, {"", "endpoints"}, {"apps", "replicasets"}, {"apps", "replicasets/status"}, {"discovery.k8s.io", "endpointslices"},
 	{"", "pods/eviction"}, {"apps", "deployments"}, {"apps", "statefulsets"}, {"batch", "cronjobs"}, {"batch", "jobs"},
 	{"networking.k8s.io", "networkpolicies"}, {"policy.networking.k8s.io", "adminnetworkpolicies"}, {"policy.networking.k8s.io", "clusternetworkpolicies"},
 	{"cilium.io", "ciliumclusterwidenetworkpolicies"}, {"crd.projectcalico.org", "globalnetworkpolicies"}, {"projectcalico.org", "globalnetworkpolicies"},
@@ -118,7 +125,17 @@ var recoveryResources = []resource{
 const (
 	runtimeGroup = "runtime.portcullis.dev"
 	responder    = "portcullis-responder"
+	controller   = "portcullis-controller"
 )
+
+// ownCertificates holds for what the controller writes so that the webhook can serve: whoever has a policy about Secrets must be
+// able to renew the certificate that nobody can be asked with any more.
+func ownCertificates(namespace string) condition {
+	return condition{"own-certificates", fmt.Sprintf("has(request.namespace) && request.namespace == %s && request.userInfo.username == %s"+
+		" && request.resource.group == '' && request.resource.resource == 'secrets' && %s"+
+		" && (has(request.name) && request.name in %[4]s || has(object.metadata.name) && object.metadata.name in %[4]s)",
+		quote(namespace), quote("system:serviceaccount:"+namespace+":"+controller), noSubresource, list("portcullis-webhook-ca", "portcullis-webhook-tls"))}
+}
 
 // containment holds for what the responder does to contain a pod: whoever stops the webhook must not stop that, too. It changes no
 // specification of a pod or template, and deletes nothing but pods.
@@ -142,6 +159,7 @@ func containment(namespace string) condition {
 //     derive them from the Deployment and the Service, which are judged, or that move
 //     pods off lost nodes; and the ConfigMap by which its pods trust the API server;
 //   - pods of node-critical DaemonSets, by the DaemonSet controller;
+//   - the Secrets with the webhook's certificates, by the controller;
 //   - what a node does to run both: its own Node, their status, their tokens;
 //   - what the responder does to contain a pod.
 func (r Recovery) conditions() []condition {
@@ -154,7 +172,7 @@ func (r Recovery) conditions() []condition {
 					controllers+"endpointslice-controller", controllers+"node-controller", controllers+"root-ca-cert-publisher",
 					controllerManager, scheduler),
 				list("pods", "bindings", "configmaps", "replicasets", "endpoints", "endpointslices"))},
-			containment(r.Namespace))
+			containment(r.Namespace), ownCertificates(r.Namespace))
 	}
 	if len(r.NodeNamespaces) > 0 {
 		conditions = append(conditions, condition{"node-critical-pod",
@@ -223,6 +241,9 @@ func (p part) entry(matched []interest, more []admissionregistrationv1.MatchCond
 	}
 	if slices.ContainsFunc(matched, func(i interest) bool { return i.wild() }) {
 		conditions = append(conditions, heartbeats.isNot())
+	}
+	if slices.ContainsFunc(matched, func(i interest) bool { return i.overlaps(breakGlasses) }) {
+		conditions = append(conditions, breakGlass.isNot())
 	}
 	scope := admissionregistrationv1.AllScopes
 	if p.namespaces != nil {

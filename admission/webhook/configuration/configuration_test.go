@@ -114,6 +114,8 @@ func TestRequestsReachOneEntry(t *testing.T) {
 	}
 	web := map[string]any{"app": "web"}
 	const responding = "system:serviceaccount:portcullis:portcullis-responder"
+	const controlling = "system:serviceaccount:portcullis:portcullis-controller"
+	named := func(name string) map[string]any { return map[string]any{"metadata": map[string]any{"name": name}} }
 	spec := func(image string) map[string]any {
 		return map[string]any{"metadata": map[string]any{}, "spec": map[string]any{"image": image}}
 	}
@@ -191,6 +193,10 @@ func TestRequestsReachOneEntry(t *testing.T) {
 		"the responder changing a deployment's template": {request{operation: "UPDATE", group: "apps", resource: "deployments", namespace: "web", user: responding, object: templated(1, "a"), old: templated(1, "b")}, "fail"},
 		"the responder creating a pod":                   {request{operation: "CREATE", resource: "pods", namespace: "web", user: responding, object: spec("a")}, "fail"},
 		"the responder cordoning a node":                 {request{operation: "UPDATE", resource: "nodes", user: responding}, "recover"},
+		"the controller's certificate of the webhook":    {request{operation: "UPDATE", resource: "secrets", namespace: "portcullis", name: "portcullis-webhook-tls", user: controlling, object: named("portcullis-webhook-tls")}, "recover-namespaces"},
+		"the controller's first authority":               {request{operation: "UPDATE", resource: "secrets", namespace: "portcullis", user: controlling, object: named("portcullis-webhook-ca")}, "recover-namespaces"},
+		"the controller's other Secret":                  {request{operation: "UPDATE", resource: "secrets", namespace: "portcullis", name: "other", user: controlling, object: named("other")}, "fail-namespaces"},
+		"a user's certificate of the webhook":            {request{operation: "UPDATE", resource: "secrets", namespace: "portcullis", name: "portcullis-webhook-tls", user: "alice", object: named("portcullis-webhook-tls")}, "fail-namespaces"},
 		"a webhook configuration, never delivered by it": {request{operation: "DELETE", group: "admissionregistration.k8s.io", resource: "validatingwebhookconfigurations", user: "alice"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -204,6 +210,31 @@ func TestRequestsReachOneEntry(t *testing.T) {
 			}
 			if got := reached(t, configurations.Validating, test.request); !slices.Equal(got, want) {
 				t.Errorf("%+v reaches %v, want %v", test.request, got, want)
+			}
+		})
+	}
+}
+
+// To open the glass must not need what is behind it.
+func TestABreakGlassReachesNoEntry(t *testing.T) {
+	for name, asked := range map[string]policies.Interest{
+		"a policy about everything":     {Group: "*", Resource: "*", Operation: "CREATE", Validates: true, FailClosed: true},
+		"a policy about its group":      {Group: "policy.portcullis.dev", Resource: "*/*", Operation: "CREATE", Validates: true, FailClosed: true},
+		"a policy about break glasses":  {Group: "policy.portcullis.dev", Resource: "breakglasses", Operation: "CREATE", Validates: true, FailClosed: true},
+		"one that fails open":           {Group: "*", Resource: "*", Operation: "CREATE", Validates: true},
+		"one that is about a namespace": {Group: "*", Resource: "*", Operation: "CREATE", Validates: true, FailClosed: true, Namespaces: []string{"portcullis"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			configurations, err := Compute([]policies.Interest{asked}, inCluster)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := reached(t, configurations.Validating, request{operation: "CREATE", group: "policy.portcullis.dev", resource: "breakglasses", user: "alice"}); len(got) > 0 {
+				t.Errorf("a BreakGlass reaches %v, want no entry", got)
+			}
+			other := request{operation: "CREATE", group: "policy.portcullis.dev", resource: "policybundles", user: "alice"}
+			if got := reached(t, configurations.Validating, other); len(got) == 0 && asked.Resource != "breakglasses" {
+				t.Error("a PolicyBundle reaches no entry, want one")
 			}
 		})
 	}
