@@ -12,9 +12,9 @@ import (
 // runInterruptibly is run for a context that a signal ends. A run that reads from a
 // pipe where nothing comes, or a file that takes long, does not see the end of its
 // context: it is left behind when it does not return in the time given to tidy up.
-func runInterruptibly(ctx context.Context, tidyUp time.Duration, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func runInterruptibly(ctx context.Context, tidyUp time.Duration, called invocation, stdin io.Reader, stdout, stderr io.Writer) int {
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, args, stdin, stdout, stderr) }()
+	go func() { ended <- runAs(ctx, called, stdin, stdout, stderr) }()
 	select {
 	case code := <-ended:
 		return code
@@ -24,7 +24,7 @@ func runInterruptibly(ctx context.Context, tidyUp time.Duration, args []string, 
 	case code := <-ended:
 		return code
 	case <-time.After(tidyUp):
-		fmt.Fprintln(stderr, "portcullis: interrupted: nothing was decided")
+		fmt.Fprintln(stderr, called.name()+": interrupted: nothing was decided")
 		return int(gate.ExitFault)
 	}
 }

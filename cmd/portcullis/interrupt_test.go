@@ -56,7 +56,7 @@ func TestSignalEndsARunThatWaitsForInput(t *testing.T) {
 			}
 			defer interrupt()
 			var stderr strings.Builder
-			got := runInterruptibly(ctx, time.Millisecond, args, silent{interrupt, end}, io.Discard, &stderr)
+			got := runInterruptibly(ctx, time.Millisecond, invocation{args: args}, silent{interrupt, end}, io.Discard, &stderr)
 			if got != int(gate.ExitFault) {
 				t.Errorf("got exit code %d, want %d; it said %s", got, gate.ExitFault, stderr.String())
 			}

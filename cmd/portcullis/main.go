@@ -16,5 +16,5 @@ const tidyUp = time.Second
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	os.Exit(runInterruptibly(ctx, tidyUp, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(runInterruptibly(ctx, tidyUp, invoked(os.Args), os.Stdin, os.Stdout, os.Stderr))
 }

@@ -118,8 +118,8 @@ func (f *quarantinePlanFlags) check() error {
 			return usagef("--action: %w", err)
 		}
 	}
-	if f.manifests != "" && f.cluster.kubeconfig != "" {
-		return usagef("--manifests and --kubeconfig contradict each other: leave one out")
+	if f.manifests != "" && f.cluster.given() {
+		return usagef("--manifests and --kubeconfig, --context or --as contradict each other: leave one out")
 	}
 	return nil
 }

@@ -19,6 +19,8 @@ import (
 type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	// called is how people call it.
+	called invocation
 	// code is how the command ended when it did not fail.
 	code gate.ExitCode
 }
@@ -32,23 +34,29 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 // run is the program. It returns its exit code, one of those in package gate.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
+	return runAs(ctx, invocation{args: args}, stdin, stdout, stderr)
+}
+
+// runAs is run under the name that the program was called by.
+func runAs(ctx context.Context, called invocation, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, called: called}
 	root := p.command()
-	root.SetArgs(args)
+	called.rename(root)
+	root.SetArgs(called.args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	called, err := root.ExecuteContextC(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return int(p.code)
 	}
-	for line := range strings.Lines("portcullis: " + err.Error()) {
+	for line := range strings.Lines(called.name() + ": " + called.advice(err.Error())) {
 		fmt.Fprintln(stderr, output.Plain(strings.TrimSuffix(line, "\n")))
 	}
 	if !misused(err) {
 		return int(gate.ExitFault)
 	}
-	fmt.Fprintf(stderr, "See %s --help.\n", called.CommandPath())
+	fmt.Fprintf(stderr, "See %s --help.\n", command.CommandPath())
 	return int(gate.ExitUsage)
 }
 
@@ -92,7 +100,7 @@ Without --bundle it uses the built-in library.
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(p.gateCommand(), p.reviewCommand(), p.imageCommand(), p.policyCommand(), p.bundleCommand(), p.conftestCommand(), p.explainCommand(), p.replayCommand(), p.journalCommand(), p.quarantineCommand(), p.secretsCommand(), p.versionCommand())
+	root.AddCommand(p.gateCommand(), p.auditCommand(), p.reviewCommand(), p.imageCommand(), p.policyCommand(), p.bundleCommand(), p.conftestCommand(), p.explainCommand(), p.replayCommand(), p.journalCommand(), p.quarantineCommand(), p.secretsCommand(), p.doctorCommand(), p.versionCommand())
 	return root
 }
 

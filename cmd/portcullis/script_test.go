@@ -22,6 +22,8 @@ func TestMain(m *testing.M) {
 		"portcullis": func() {
 			os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 		},
+		pluginFile:     pluginForScripts,
+		completeFile:   pluginForScripts,
 		scannerProgram: scannerForScripts,
 	})
 }

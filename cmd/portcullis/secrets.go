@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/portcullis-dev/portcullis/secrets/v1alpha1"
 )
@@ -74,17 +73,6 @@ func (f *clusterFlags) dynamic() (dynamic.Interface, error) {
 		return nil, fmt.Errorf("reaching the cluster: %w", err)
 	}
 	return client, nil
-}
-
-// currentNamespace is that of the current context, as kubectl takes it.
-func (f *clusterFlags) currentNamespace() (string, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = f.kubeconfig
-	namespace, _, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).Namespace()
-	if err != nil {
-		return "", usagef("reaching the cluster: %w: give --kubeconfig FILE with a current context", err)
-	}
-	return namespace, nil
 }
 
 // vaultObject is a VaultSecret or a VaultPush: what both have in common, for people.

@@ -52,9 +52,9 @@ lifetime is not known before it is read. Exit codes:
 			return p.secretsWhy(command.Context(), &f, command, args)
 		},
 	}
+	f.source.registerContext(command.Flags()) // first: --context is for manifests here, as it is for the gate
 	f.register(command.Flags())
 	f.bundle.register(command, nil)
-	f.source.registerContext(command.Flags())
 	command.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "`file` or directory of manifests, - for standard input: judge those instead of a cluster's; may be repeated")
 	command.Flags().StringVarP(&f.source.namespace, "namespace", "n", "", "with --filename, the `namespace` of objects that do not say (default: default)")
 	command.Flags().StringVar(&f.format, "format", "text", "`format`: text or json")
@@ -75,8 +75,8 @@ func (p *program) secretsWhy(ctx context.Context, f *secretsWhyFlags, command *c
 	case len(f.files) > 0 && len(args) > 0:
 		return usagef("%s and --filename: ask about an object of the cluster or about manifests", args[0])
 	case len(f.files) > 0:
-		if f.push || f.cluster.kubeconfig != "" {
-			return usagef("--push and --kubeconfig are for objects of a cluster: leave them out with --filename; --context takes a kubeconfig, too")
+		if f.push || f.cluster.given() {
+			return usagef("--push, --kubeconfig and --as are for objects of a cluster: leave them out with --filename; --context takes a kubeconfig, too")
 		}
 		judged, err := p.judgeManifests(ctx, f)
 		if err != nil {

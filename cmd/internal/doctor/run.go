@@ -99,3 +99,13 @@ func Select(names []string) (checks []Check, unknown string) {
 	}
 	return slices.DeleteFunc(all, func(c Check) bool { return !slices.Contains(names, c.Name) }), ""
 }
+
+// Rewrite puts other words into what is to be done next: how commands are called.
+func (r *Report) Rewrite(words func(string) string) {
+	for n := range r.Results {
+		for m := range r.Results[n].Observations {
+			next := &r.Results[n].Observations[m].Next
+			*next = words(*next)
+		}
+	}
+}
