@@ -48,7 +48,7 @@ func newMetrics(c *Controller, registerer prometheus.Registerer) *metrics {
 		last:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "portcullis_secrets_last_sync_success_timestamp_seconds", Help: "When a VaultSecret was last synced."}),
 		objects:  desc("objects", "VaultSecrets that there are, by engine and reason (Synced where that is so).", "engine", "reason"),
 		age:      desc("secret_age_seconds", "Age of the oldest version that is in use, by engine.", "engine"),
-		unsynced: desc("sync_age_seconds", "Time since the VaultSecret that has waited longest was known to hold what Vault gives, or was made where it never has, by engine.", "engine"),
+		unsynced: desc("sync_age_seconds", "Time since the VaultSecret that has waited longest was known to hold what Vault gives, or was made where it never has, by engine; those that are suspended left out.", "engine"),
 		expiry:   desc("lease_expiry_seconds", "Time until the first lease, certificate or secret id ends, by engine; negative where it has.", "engine"),
 		depth:    desc("queue_depth", "Objects that are due, by class (renewal, people, refresh), and those that wait for their time (waiting).", "class"),
 		up:       prometheus.NewDesc("portcullis_vault_up", "1 where a Vault answers and is unsealed, 0 where it does not or is not, by VaultConnection.", []string{"connection"}, nil),
@@ -105,7 +105,9 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		if synced := secret.Status.LastSync; synced != nil {
 			last = *synced
 		}
-		unsynced[engine] = max(unsynced[engine], now.Sub(last.Time))
+		if !secret.Spec.Suspend {
+			unsynced[engine] = max(unsynced[engine], now.Sub(last.Time))
+		}
 		if lease := secret.Status.Lease; lease != nil {
 			left := lease.Expires.Sub(now)
 			if known, ok := expiries[engine]; !ok || left < known {
