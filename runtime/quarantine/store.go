@@ -161,6 +161,11 @@ func (s *Store) Release(ctx context.Context, name string, by v1alpha1.Statement)
 	})
 }
 
+// Approvable says whether something in a quarantine's plan waits, or would wait, for an approval that nobody has given.
+func Approvable(q *v1alpha1.Quarantine) bool {
+	return q.Spec.Approval == nil && (q.Spec.Mode == response.ModeApprove || slices.ContainsFunc(q.Spec.Actions, waitsForApproval))
+}
+
 // Approve lets a quarantine go on that waits for a person.
 func (s *Store) Approve(ctx context.Context, name string, by v1alpha1.Statement) error {
 	return s.state(ctx, name, by, func(q *v1alpha1.Quarantine, said v1alpha1.Statement) error {
@@ -169,7 +174,7 @@ func (s *Store) Approve(ctx context.Context, name string, by v1alpha1.Statement)
 			return fmt.Errorf("%w: it is %s", ErrOver, q.Status.Phase)
 		case q.Spec.Approval != nil:
 			return nil
-		case q.Spec.Mode != response.ModeApprove && !slices.ContainsFunc(q.Spec.Actions, waitsForApproval):
+		case !Approvable(q):
 			return ErrNothingWaits
 		}
 		q.Spec.Approval = &said

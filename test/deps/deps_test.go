@@ -18,7 +18,7 @@ const module = "github.com/portcullis-dev/portcullis/"
 // levels only; two of one level do not know each other, except below one folder.
 var levels = [][]string{
 	{"admission/manifest", "admission/workload", "admission/patch", "signer", "policies/archive", "policies/redaction", "policies/tracing", "runtime/response", "runtime/isolation", "secrets"},
-	{"scanner", "signer/registry", "signer/gitsign", "signer/clusterimagepolicy", "runtime/v1alpha1", "secrets/v1alpha1"},
+	{"admission/decisions", "scanner", "signer/registry", "signer/gitsign", "signer/clusterimagepolicy", "runtime/v1alpha1", "secrets/v1alpha1"},
 	{"policies", "policies/library", "policies/v1alpha1"},
 	{"policies/gatekeeper", "policies/conftest"},
 	{"admission"},
@@ -29,7 +29,7 @@ var levels = [][]string{
 	{"policies/cluster", "policies/controller", "runtime/responder", "secrets/controller"},
 	{"cmd/internal/version", "cmd/internal/usage", "cmd/internal/registryflags", "cmd/internal/scanreport", "cmd/internal/installation"},
 	{"cmd/internal/bundlesource", "cmd/internal/metrics", "cmd/internal/judging", "cmd/internal/program", "cmd/internal/replica", "cmd/internal/doctor", "cmd/internal/supportbundle", "cmd/internal/telemetry"},
-	{"cmd/portcullis", "cmd/portcullis-webhook", "cmd/portcullis-scanner", "cmd/portcullis-controller", "cmd/portcullis-responder", "cmd/portcullis-secrets"},
+	{"cmd/portcullis", "cmd/portcullis-webhook", "cmd/portcullis-scanner", "cmd/portcullis-controller", "cmd/portcullis-responder", "cmd/portcullis-secrets", "cmd/portcullis-console"},
 }
 
 // forbidden are modules that a program must not link, with the reason.
@@ -78,6 +78,20 @@ var forbidden = map[string]map[string]string{
 		"github.com/sigstore/sigstore/pkg/signature/kms": "keys are PEM: a reference to a key manager runs programs",
 		"github.com/sigstore/cosign/v2/cmd":              "the library is enough",
 		"github.com/open-policy-agent/opa/v1/server":     "the engine is embedded: no REST API (CVE-2025-46569)",
+	},
+	"cmd/portcullis-console": {
+		"github.com/open-policy-agent/opa":       "a page judges nothing",
+		"github.com/sigstore":                    "signatures are verified at admission",
+		"github.com/aquasecurity/trivy":          "scans are the scanner's",
+		"github.com/hashicorp/vault":             "secrets are those of portcullis-secrets",
+		"github.com/go-git":                      "bundles are fetched and verified elsewhere",
+		"helm.sh/helm":                           "it renders nothing",
+		"sigs.k8s.io/kustomize":                  "it renders nothing",
+		"github.com/falcosecurity/client-go":     "events are the responder's",
+		"github.com/google/go-containerregistry": "it asks no registry",
+		module + "signer/cosign":                 "signatures are verified at admission",
+		"k8s.io/kubernetes":                      "the control plane is for tests",
+		"github.com/gorilla/websocket":           "only tests drive a browser",
 	},
 	"cmd/portcullis-scanner": {
 		module + "policies":       "a scanner finds facts and decides nothing",
