@@ -332,7 +332,7 @@ func (w *Writer) noticed(err error) {
 	w.failing = err != nil
 	switch {
 	case apierrors.IsForbidden(err):
-		w.options.Log.Warn("Events about decisions may not be written: grant create and patch of events in the group events.k8s.io, or give --events=false", "error", err)
+		w.options.Log.Warn("Events about decisions may not be written: grant create and patch of events in the group events.k8s.io, or leave out --events", "error", err)
 	case err != nil:
 		w.options.Log.Warn("an Event about a decision was not written", "error", fmt.Sprint(err))
 	default:

@@ -13,9 +13,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// tellEvents adds who writes Events to whoever hears of decisions already. Nobody does without a cluster, or with --events=false.
+// tellEvents adds who writes Events to whoever hears of decisions already. Nobody does without --events.
 func (f *flags) tellEvents(recorder webhook.Recorder, config *rest.Config, register func(...prometheus.Collector), logger *slog.Logger, tasks *background) (webhook.Recorder, error) {
-	if config == nil || !f.events {
+	if !f.events {
 		return recorder, nil
 	}
 	client, err := kubernetes.NewForConfig(config)

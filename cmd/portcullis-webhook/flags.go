@@ -95,7 +95,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	f.journal.register(set)
 	set.BoolVar(&f.showDecisions, "decisions", false, "show the last 1000 decisions at /decisions on the port of --listen, to bearer tokens that may get decisions.policy.portcullis.dev")
 
-	set.BoolVar(&f.events, "events", true, "write Kubernetes Events about denials and warnings, a few a second")
+	set.BoolVar(&f.events, "events", false, "write Kubernetes Events about denials and warnings, a few a second; needs the right to create and patch events of events.k8s.io")
 	f.telemetry.Register(set)
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 
@@ -193,6 +193,8 @@ func (f *flags) check() error {
 		return usagef("--certificate-dir is for a certificate of the webhook's own: leave it out with --tls-cert")
 	case f.noCluster && f.showDecisions:
 		return usagef("--decisions asks the cluster who may see them: leave out --no-cluster, or --decisions")
+	case f.noCluster && f.events:
+		return usagef("--events writes to the cluster: leave out --no-cluster, or --events")
 	case f.noCluster && f.kubeconfig != "":
 		return usagef("--no-cluster and --kubeconfig contradict each other: leave one out")
 	}

@@ -261,9 +261,9 @@ func TestAScanInAnObjectCountsByItsSignatureOnly(t *testing.T) {
 	}
 }
 
-// TestAWebhookThatAsksForScansSaysThatItWrites, or the API server would not tell it of dry runs apart.
-func TestAWebhookThatAsksForScansSaysThatItWrites(t *testing.T) {
-	for flag, want := range map[string]string{"--queue-scans": "sideEffects: NoneOnDryRun", "--queue-scans=false": "sideEffects: None\n"} {
+// TestAWebhookThatAsksForScansOrWritesEventsSaysThatItWrites, or the API server would not tell it of dry runs apart.
+func TestAWebhookThatAsksForScansOrWritesEventsSaysThatItWrites(t *testing.T) {
+	for flag, want := range map[string]string{"--queue-scans": "sideEffects: NoneOnDryRun", "--events": "sideEffects: NoneOnDryRun", "--queue-scans=false": "sideEffects: None\n"} {
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), []string{"--print-config", "--service=a/b", flag}, nil, &stdout, &stderr); code != exitOK {
 			t.Fatalf("exit code %d: %s", code, stderr.String())

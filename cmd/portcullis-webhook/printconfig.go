@@ -99,7 +99,7 @@ func (f *flags) interests(ctx context.Context) ([]policies.Interest, error) {
 
 func (f *flags) configuration() (configuration.Options, error) {
 	options := configuration.Options{
-		Name: f.name, URL: f.url, TimeoutSeconds: f.timeoutSeconds, Writes: f.images.queueScans,
+		Name: f.name, URL: f.url, TimeoutSeconds: f.timeoutSeconds, Writes: f.images.queueScans || f.events,
 		Recovery: configuration.Recovery{Namespace: f.ownSpace, NodeNamespaces: f.nodeNamespaces},
 	}
 	mode, err := webhook.ParseCallerMode(f.caller)

@@ -32,7 +32,7 @@ func (d Description) Foreign() bool {
 
 // subsystems are what may stand after portcullis_.
 var subsystems = []string{
-	"audit", "break_glass", "build", "bundle", "console", "controller", "evidence", "exception", "exceptions", "falco", "journal", "metrics", "notify",
+	"audit", "break_glass", "build", "bundle", "console", "controller", "evidence", "exception", "exceptions", "falco", "journal", "log", "metrics", "notify",
 	"quarantine", "quarantines", "registration", "report", "responder", "scan", "scanner", "scans", "secrets", "tracing", "vault", "webhook",
 }
 
