@@ -183,7 +183,9 @@ func TestTheFirstErrorEndsTheAudit(t *testing.T) {
 
 type sourceFunc func(context.Context, func(Object) error) error
 
-func (f sourceFunc) Objects(ctx context.Context, yield func(Object) error) error { return f(ctx, yield) }
+func (f sourceFunc) Objects(ctx context.Context, yield func(Object) error) error {
+	return f(ctx, yield)
+}
 
 func finding(n int) policies.Finding {
 	f := policies.Finding{Policy: fmt.Sprintf("p%d", n%5), Severity: severities[n%4], Enforcement: policies.Enforcement(n % 3), Message: fmt.Sprint("m", n)}

@@ -63,6 +63,12 @@ func New(options Options) *Auditor {
 
 // Judge judges one object. Findings that its owner has, too, are among what it gives.
 func (a *Auditor) Judge(ctx context.Context, object Object) Result {
+	result, _, _ := a.Examine(ctx, object)
+	return result
+}
+
+// Examine is Judge with what was asked and answered, for a journal.
+func (a *Auditor) Examine(ctx context.Context, object Object) (Result, admission.Request, admission.Verdict) {
 	request := requestFor(object)
 	metadata := metadataOf(object.Raw)
 	result := Result{Object: object.Reference, Owner: metadata.controller(), Dormant: metadata.dormant(object.Reference), At: a.options.Now().UTC().Truncate(time.Second)}
@@ -74,7 +80,7 @@ func (a *Auditor) Judge(ctx context.Context, object Object) Result {
 	verdict := a.options.Reviewer.Review(ctx, request)
 	result.Findings, result.Faults, result.Undecided = verdict.Findings, verdict.Faults, verdict.Undecided
 	result.Matched, result.Profile, result.Revision = verdict.Matched, verdict.Profile, verdict.Bundle
-	return result
+	return result, request, verdict
 }
 
 // requestFor is the request that would create an object today.

@@ -69,6 +69,10 @@ func compareReferences(a, b Reference) int {
 type Object struct {
 	Reference
 	Raw json.RawMessage
+	// ResourceVersion is that of an object that is stored. Content is a hash of what is wanted of it: two states with the same
+	// differ in their status only. Both may be empty.
+	ResourceVersion string
+	Content         uint64
 }
 
 // FromDocument is a manifest as an object. namespace is where namespaced objects are that do not say.

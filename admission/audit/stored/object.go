@@ -3,6 +3,8 @@ package stored
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,29 +23,62 @@ func (k Kind) object(item []byte) (audit.Object, error) {
 		return object, fmt.Errorf("reading an object of %s: %w", k.GroupResource(), err)
 	}
 	object.Raw, object.Namespace, object.Name, object.UID = raw, head.Namespace, head.Name, head.UID
+	object.ResourceVersion, object.Content = head.ResourceVersion, head.content
 	return object, nil
 }
 
 type head struct {
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
-	UID       string `json:"uid"`
+	Namespace       string `json:"namespace"`
+	Name            string `json:"name"`
+	UID             string `json:"uid"`
+	ResourceVersion string `json:"resourceVersion"`
+	content         uint64
 }
+
+// seed is that of the hashes of one process, which are not kept.
+var seed = maphash.MakeSeed()
+
+// passing are members of metadata that change with every write, or that nobody wants anything by.
+var passing = []string{"managedFields", "resourceVersion", "generation"}
 
 // project copies an object without managedFields and lastApplied. Everything else is copied as it is, without being decoded.
 func (k Kind) project(item []byte) (raw []byte, h head, err error) {
 	out := bytes.NewBuffer(make([]byte, 0, len(item)+64))
 	fmt.Fprintf(out, `{"apiVersion":%q,"kind":%q`, audit.Reference{Group: k.Group, Version: k.Version}.APIVersion(), k.Kind)
+	var content maphash.Hash
+	content.SetSeed(seed)
+	defer func() { h.content = content.Sum64() }()
 	err = members(item, func(name string, value jsontext.Value) error {
 		switch name {
 		case "apiVersion", "kind":
 			return nil
+		case "status":
+			// Of a status only this says whether anything runs.
+			var status struct {
+				Phase jsontext.Value `json:"phase"`
+			}
+			if json.Unmarshal(value, &status) == nil {
+				content.Write(status.Phase)
+			}
 		case "metadata":
 			if err := json.Unmarshal(value, &h); err != nil {
 				return err
 			}
+			err := members(value, func(name string, value jsontext.Value) error {
+				if !slices.Contains(passing, name) {
+					content.WriteString(name)
+					content.Write(value)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
 			out.WriteString(`,"metadata":`)
 			return copyWithout(out, value, func(name string) bool { return name == "managedFields" }, "annotations")
+		default:
+			content.WriteString(name)
+			content.Write(value)
 		}
 		return member(out, name, value, false)
 	})
