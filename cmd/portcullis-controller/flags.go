@@ -31,6 +31,7 @@ type flags struct {
 	journal               string
 	logLevel              slog.Level
 	telemetry             telemetry.Flags
+	registration          registrationFlags
 }
 
 func (f *flags) register(set *pflag.FlagSet) {
@@ -46,6 +47,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.journal, "journal", "", "`folder` for a journal of all transitions; by default there is none")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 	f.telemetry.Register(set)
+	f.registration.register(set)
 }
 
 // check finds flags that contradict each other, before anything is read.

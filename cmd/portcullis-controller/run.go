@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"slices"
 
 	"github.com/portcullis-dev/portcullis/cmd/internal/program"
 	"github.com/portcullis-dev/portcullis/cmd/internal/usage"
@@ -34,7 +35,7 @@ Exit codes: 0 ended by SIGTERM, or printed; 4 something failed; 64 wrong usage.`
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage.Errorf("there is no command %q: use serve, crd or roles", args[0])
+				return usage.Errorf("there is no command %q: use serve, uninstall, crd or roles", args[0])
 			}
 			return nil
 		},
@@ -46,7 +47,8 @@ Exit codes: 0 ended by SIGTERM, or printed; 4 something failed; 64 wrong usage.`
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage.New(err) })
 	root.AddCommand(
 		c.serveCommand(),
-		program.Manifest(c.stdout, "crd", "Print the custom resources: PolicyBundle, PolicyRevision, PolicyReplica and PolicyException", v1alpha1.Manifest),
+		c.uninstallCommand(),
+		program.Manifest(c.stdout, "crd", "Print the custom resources: PolicyBundle, PolicyRevision, PolicyReplica, PolicyException and BreakGlass with its guard", slices.Concat(v1alpha1.Manifest, []byte("---\n"), v1alpha1.BreakGlassGuard)),
 		program.Roles(c.stdout, "Print the roles of controller, webhook and those who grant exceptions", "controller", v1alpha1.DefaultNamespace, v1alpha1.Roles),
 	)
 	return root
@@ -62,15 +64,24 @@ elect one that acts, by a Lease; the others answer the push endpoint and take ov
 
 The custom resources and the roles are printed by portcullis-controller crd and roles. /livez,
 /readyz and /metrics are on --probes. With --hook, POST /hooks/BUNDLE has the source of a bundle
-looked at now, for whoever knows the secret that the bundle names.`,
+looked at now, for whoever knows the secret that the bundle names.
+
+With --webhook-service it keeps the webhook configurations and the webhook's certificates, too: it registers once a replica of the
+webhook is ready, follows the policies, puts back what others change, and renews. docs/availability.md has it all.`,
 		Example: `  portcullis-controller crd | kubectl apply -f -
   portcullis-controller roles | kubectl apply -f -
   portcullis-controller serve --hook=:8443 --tls-cert=/tls/tls.crt --tls-key=/tls/tls.key
+
+  # With the webhook's configurations and certificates
+  portcullis-controller serve --webhook-service=portcullis-system/portcullis-webhook
 
   # On a workstation
   portcullis-controller serve --kubeconfig=$HOME/.kube/config --namespace=default`,
 		Args: program.NoArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
+			if err := f.registration.check(command.Flags()); err != nil {
+				return err
+			}
 			return f.serve(command.Context(), f.telemetry.Logger(c.stderr, f.logLevel))
 		},
 	}

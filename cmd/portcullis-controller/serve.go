@@ -72,7 +72,11 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) (failed error) {
 	if err != nil {
 		return err
 	}
-	return f.run(ctx, made, config, registered, log)
+	registering, err := f.registration.tasks(config, options, made.Leads, registered.MustRegister)
+	if err != nil {
+		return err
+	}
+	return f.run(ctx, made, registering, config, registered, log)
 }
 
 // options are those of the controller.
@@ -102,7 +106,7 @@ func (j transitions) Transition(ctx context.Context, bundle string, t v1alpha1.T
 }
 
 // run listens, and has the controller run, until the context ends or one of them fails.
-func (f *flags) run(ctx context.Context, made *controller.Controller, config *rest.Config, registered *metrics.Registry, log *slog.Logger) error {
+func (f *flags) run(ctx context.Context, made *controller.Controller, beside []func(context.Context) error, config *rest.Config, registered *metrics.Registry, log *slog.Logger) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	ctx, stop := context.WithCancelCause(ctx)
@@ -132,6 +136,9 @@ func (f *flags) run(ctx context.Context, made *controller.Controller, config *re
 		begin(func() error { return serveHTTP(ctx, hook, made.Hook(), log) })
 	}
 	begin(func() error { return made.Run(ctx) })
+	for _, task := range beside {
+		begin(func() error { return task(ctx) })
+	}
 	log.Info("taking part in the election", "namespace", f.replica.Namespace, "lease", f.lease, "name", f.replica.Name)
 	<-ctx.Done()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

@@ -60,17 +60,19 @@ type Recovered struct {
 	Bytes int64 `json:"bytes"`
 }
 
-// Transition is a step of a rollout of a bundle, or of a quarantine.
+// Transition is a step of a rollout of a bundle, of a quarantine, or of what is registered with the API server.
 type Transition struct {
-	// Bundle or Quarantine is there. Pod is that of a quarantine, as "namespace/name (UID)".
-	Bundle     string `json:"bundle,omitempty"`
-	Quarantine string `json:"quarantine,omitempty"`
-	Pod        string `json:"pod,omitempty"`
+	// Bundle, Quarantine or Registration is there. Pod is that of a quarantine, as "namespace/name (UID)"; Registration the name of the
+	// webhook configurations.
+	Bundle       string `json:"bundle,omitempty"`
+	Quarantine   string `json:"quarantine,omitempty"`
+	Registration string `json:"registration,omitempty"`
+	Pod          string `json:"pod,omitempty"`
 	// From and To are revisions, or phases of a quarantine; "" for none.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
 	// Step is what was done: "activated", "trial", "promoted", "rolledBack", "rejected", "switched" …; of a quarantine "phase", or the
-	// name of its step.
+	// name of its step; of a registration "breakGlassOpened", "breakGlassClosed", "authority" or "leaf".
 	Step string `json:"step"`
 	// Reason says why, for people.
 	Reason string `json:"reason,omitempty"`
