@@ -4,20 +4,22 @@ The bundle of the chart: the built-in library, told which namespace is ours, wit
 {{- define "portcullis.bundle" -}}
 {{- $b := .Values.bundle -}}
 {{- $namespace := .Release.Namespace -}}
-{{- $account := printf "%s/portcullis-responder" $namespace -}}
 {{- $policies := $b.policies -}}
-{{- if ne $namespace "portcullis-system" -}}
-{{- $policies = concat $policies (list
-  (dict "policy" "namespaces/exempt-namespace-guard" "match" (dict "namespaces" (list $namespace)) "parameters" (dict "namespaces" (list $namespace)
-    "allowedGroups" (concat (list "system:nodes" "system:serviceaccounts:kube-system" (printf "system:serviceaccounts:%s" $namespace)) .Values.guard.adminGroups)
-    "allowedUsers" (concat (list "system:kube-controller-manager" "system:kube-scheduler") .Values.guard.adminUsers)))
-  (dict "policy" "namespaces/deletion-guard" "parameters" (dict "namespaces" (list "default" "kube-system" "kube-public" "kube-node-lease" $namespace)))
-  ) -}}
-{{- else if or .Values.guard.adminUsers (ne (toJson .Values.guard.adminGroups) "[\"system:masters\",\"kubeadm:cluster-admins\"]") -}}
+{{- if and .Values.guard.enabled .Values.guard.administrators -}}
+{{- /* The API server guards the namespace itself, and asks who may administer; the policy knows groups only, and would refuse administrators. */ -}}
+{{- $policies = append $policies (dict "policy" "namespaces/exempt-namespace-guard" "enforcement" "off") -}}
+{{- else -}}
 {{- $policies = append $policies
   (dict "policy" "namespaces/exempt-namespace-guard" "match" (dict "namespaces" (list $namespace)) "parameters" (dict
+    "namespaces" (list $namespace)
     "allowedGroups" (concat (list "system:nodes" "system:serviceaccounts:kube-system" (printf "system:serviceaccounts:%s" $namespace)) .Values.guard.adminGroups)
     "allowedUsers" (concat (list "system:kube-controller-manager" "system:kube-scheduler") .Values.guard.adminUsers))) -}}
+{{- end -}}
+{{- if ne $namespace "portcullis-system" -}}
+{{- $aggregation := dict "exclude" (dict "serviceAccounts" (list "kube-system/clusterrole-aggregation-controller")) -}}
+{{- $policies = concat $policies (list
+  (dict "policy" "namespaces/deletion-guard" "parameters" (dict "namespaces" (list "default" "kube-system" "kube-public" "kube-node-lease" $namespace)))
+  (dict "policy" "rbac/portcullis-rights" "match" $aggregation "parameters" (dict "namespaces" (list $namespace)))) -}}
 {{- end -}}
 {{- $trust := deepCopy $b.trust -}}
 {{- if .Values.imagePolicy.enabled -}}
