@@ -183,7 +183,7 @@ func (f *auditExceptionFlags) write(w io.Writer, lineup *admission.Lineup, all *
 		}
 	}
 	for _, why := range slices.Sorted(maps.Keys(refused)) {
-		fmt.Fprintf(w, "portcullis: of the written exceptions, %d will waive nothing as PolicyExceptions: %s\n", refused[why], output.Plain(why))
+		fmt.Fprintf(w, "portcullis: of the written exceptions, %d will waive nothing: %s; --exceptions-as bundle writes them for the bundle itself\n", refused[why], output.Plain(why))
 	}
 	return len(written), f.files(written, terms)
 }
@@ -232,7 +232,7 @@ func refusedBy(lineup *admission.Lineup, exception *policies.Exception, bundle s
 
 // files writes one file, or one for each.
 func (f *auditExceptionFlags) files(written []writtenException, terms policies.Terms) error {
-	head := fmt.Sprintf("# %d exceptions until %s. They waive what portcullis audit has found, and nothing that comes new.\n# Look through them, delete what should be mended today, and apply the rest.\n", len(written), terms.Expires)
+	head := fmt.Sprintf("# %s until %s. They waive what portcullis audit has found, and nothing that comes new.\n# Look through them, delete what should be mended today, and apply the rest.\n", pluralOf(len(written), "exception", "exceptions"), terms.Expires)
 	if f.as == exceptionsOfBundle {
 		head = strings.Replace(head, "apply the rest", "put the rest into the folder exceptions of the bundle, one file each", 1)
 	}

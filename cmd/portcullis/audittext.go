@@ -128,6 +128,11 @@ func networkText(b *strings.Builder, proposals []defaultdeny.Proposal, directory
 	fmt.Fprintf(b, "\nproposed NetworkPolicies, in %s\n", output.Plain(directory))
 	for n := range proposals {
 		p := &proposals[n]
-		fmt.Fprintf(b, "  %s: denies %s; of its %d pods in %d workloads something would be cut off\n", p.Namespace, strings.ToLower(strings.Join(p.Directions, " and ")), p.Pods, len(p.Hints))
+		fmt.Fprintf(b, "  %s: denies %s to %s; ", p.Namespace, strings.ToLower(strings.Join(p.Directions, " and ")), pluralOf(p.Pods, "pod", "pods"))
+		if len(p.Hints) == 0 {
+			fmt.Fprintln(b, "nothing that we know of would be cut off")
+		} else {
+			fmt.Fprintf(b, "%s would lose something\n", pluralOf(len(p.Hints), "workload", "workloads"))
+		}
 	}
 }
