@@ -32,6 +32,7 @@ type flags struct {
 	logLevel              slog.Level
 	telemetry             telemetry.Flags
 	registration          registrationFlags
+	audits                auditFlags
 }
 
 func (f *flags) register(set *pflag.FlagSet) {
@@ -48,6 +49,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 	f.telemetry.Register(set)
 	f.registration.register(set)
+	f.audits.register(set)
 }
 
 // check finds flags that contradict each other, before anything is read.
@@ -68,6 +70,9 @@ func (f *flags) check() error {
 		if _, _, err := net.SplitHostPort(address); err != nil && (name != "--hook" || address != "") {
 			return usage.Errorf("%s is %q: give host:port or :port", name, address)
 		}
+	}
+	if err := f.audits.check(f.replica.Name); err != nil {
+		return err
 	}
 	return f.telemetry.Check()
 }

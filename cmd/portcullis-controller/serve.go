@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
 	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/policies"
@@ -55,6 +56,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) (failed error) {
 	options.Traces = telling.Traces
 	registered := metrics.NewRegistry("portcullis-controller")
 	registered.MustRegister(options.Metrics, telling)
+	var decided func(context.Context, *admission.Decision)
 	if f.journal != "" {
 		kept, err := journal.Open(journal.Options{Dir: f.journal, Writer: "portcullis-controller " + f.replica.Name, Logger: log})
 		if err != nil {
@@ -65,7 +67,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) (failed error) {
 			defer cancel()
 			failed = errors.Join(failed, kept.Close(ending))
 		}()
-		options.Journal = transitions{kept}
+		options.Journal, decided = transitions{kept}, kept.Record
 		registered.MustRegister(kept)
 	}
 	made, err := controller.New(options)
@@ -75,6 +77,14 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) (failed error) {
 	registering, err := f.registration.tasks(config, options, made.Leads, registered.MustRegister)
 	if err != nil {
 		return err
+	}
+	if f.audits.on {
+		auditing, err := f.audit(ctx, config, registered, decided, log)
+		if err != nil {
+			return err
+		}
+		defer auditing.close()
+		registering = append(registering, auditing.tasks...)
 	}
 	return f.run(ctx, made, registering, config, registered, log)
 }

@@ -24,7 +24,7 @@ var levels = [][]string{
 	{"admission"},
 	{"policies/sample"},
 	{"policies/revision"},
-	{"admission/webhook", "admission/gate", "admission/informer", "admission/evidence", "admission/event", "admission/shadow", "policies/journal", "policies/rollout", "signer/cosign", "signer/signertest", "signer/registrytest", "scanner/trivy", "scanner/child", "scanner/database", "scanner/queue", "runtime/falco", "runtime/pods", "runtime/containment", "runtime/evidence", "runtime/notify", "runtime/guard", "secrets/vault", "secrets/engine", "secrets/content", "secrets/leases", "secrets/destination", "secrets/restart"},
+	{"admission/webhook", "admission/audit", "admission/gate", "admission/informer", "admission/evidence", "admission/event", "admission/shadow", "policies/journal", "policies/rollout", "signer/cosign", "signer/signertest", "signer/registrytest", "scanner/trivy", "scanner/child", "scanner/database", "scanner/queue", "runtime/falco", "runtime/pods", "runtime/containment", "runtime/evidence", "runtime/notify", "runtime/guard", "secrets/vault", "secrets/engine", "secrets/content", "secrets/leases", "secrets/destination", "secrets/restart"},
 	{"policies/source", "runtime/quarantine", "secrets/inquiry", "admission/registration"},
 	{"policies/cluster", "policies/controller", "runtime/responder", "secrets/controller"},
 	{"cmd/internal/version", "cmd/internal/usage", "cmd/internal/registryflags", "cmd/internal/scanreport", "cmd/internal/installation"},

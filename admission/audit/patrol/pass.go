@@ -131,7 +131,7 @@ func (p *Patrol) next() (work *area, objects []audit.Reference, readers []reader
 // pass goes over an area.
 func (p *Patrol) pass(ctx context.Context, a area) {
 	began := p.options.Now()
-	kinds, gaps, err := p.options.Client.Kinds(ctx, audit.Interests(p.options.Reviewer.Lineup()))
+	kinds, gaps, err := p.served(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			p.note(audit.Gap{What: "kinds", Reason: err.Error() + ": it is tried again"})
@@ -162,6 +162,13 @@ func (p *Patrol) pass(ctx context.Context, a area) {
 		return
 	}
 	p.finish(ctx, a, kinds, began, complete)
+}
+
+// served are the kinds to go over, without those that are skipped.
+func (p *Patrol) served(ctx context.Context) ([]stored.Kind, []audit.Gap, error) {
+	kinds, gaps, err := p.options.Client.Kinds(ctx, audit.Interests(p.options.Reviewer.Lineup()))
+	kinds = slices.DeleteFunc(kinds, func(k stored.Kind) bool { return slices.Contains(p.options.Skip, k.GroupResource()) })
+	return kinds, slices.DeleteFunc(gaps, func(g audit.Gap) bool { return slices.Contains(p.options.Skip, g.What) }), err
 }
 
 // weight puts kinds with critical findings first, and those without any last.
@@ -197,7 +204,7 @@ func (p *Patrol) forget(kinds []stored.Kind, gaps []audit.Gap) {
 	p.kinds = served
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.served = p.options.Now().Add(discovery)
+	p.asked = p.options.Now().Add(discovery)
 	for what := range p.gaps {
 		if !served[strings.TrimPrefix(what, changesOf)] {
 			delete(p.gaps, what)
@@ -211,15 +218,15 @@ const changesOf = "changes of "
 // discover looks now and then for kinds that are served since the last pass, or are not any more.
 func (p *Patrol) discover(ctx context.Context) {
 	p.mu.Lock()
-	due := p.passed && !p.options.Now().Before(p.served)
+	due := p.passed && !p.options.Now().Before(p.asked)
 	if due {
-		p.served = p.options.Now().Add(discovery)
+		p.asked = p.options.Now().Add(discovery)
 	}
 	p.mu.Unlock()
 	if !due {
 		return
 	}
-	kinds, gaps, err := p.options.Client.Kinds(ctx, audit.Interests(p.options.Reviewer.Lineup()))
+	kinds, gaps, err := p.served(ctx)
 	if err != nil {
 		return // the next pass says so
 	}

@@ -71,6 +71,8 @@ type Options struct {
 	Decided func(context.Context, *admission.Decision)
 	// Interval is DefaultInterval where 0.
 	Interval time.Duration
+	// Skip are resources that are not audited, by decision: "secrets". They are no gap.
+	Skip []string
 	// Workers is as [audit.Options] has it.
 	Workers int
 	Metrics *Metrics
@@ -99,7 +101,7 @@ type Patrol struct {
 	images  time.Time
 	moment  time.Time // when verdicts change by themselves
 	ramp    time.Time // when that is by a ramp
-	served  time.Time // when to ask again what is served
+	asked   time.Time // when to ask again what is served
 
 	// Of the goroutine of Run:
 	watches map[string]context.CancelFunc
