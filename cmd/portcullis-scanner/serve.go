@@ -145,13 +145,16 @@ func (f *serveFlags) serve(ctx context.Context, log *slog.Logger) error {
 	registered, counts := metrics.NewRegistry("portcullis-scanner"), queue.NewMetrics()
 	registered.MustRegister(counts, telling)
 	var ready atomic.Bool
+	var opened atomic.Pointer[works]
+	registered.Gauge("portcullis_scanner_database_timestamp_seconds", "When the vulnerability database that scans use was made; 0 where there is none.",
+		func() float64 { return opened.Load().databaseMade() })
 	tasks.Go(func() { serveProbes(ctx, listener, &ready, registered.Handler(log), log) })
 	w, err := f.open(ctx, log) // the first database may take minutes
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	registered.Gauge("portcullis_scanner_database_timestamp_seconds", "When the vulnerability database that scans use was made; 0 where there is none.", w.databaseMade)
+	opened.Store(w)
 	if err := w.test(ctx); err != nil {
 		return err
 	}
@@ -204,8 +207,11 @@ func (w *works) updateEvery(ctx context.Context, interval time.Duration) {
 	}
 }
 
-// databaseMade is when the database in use was made, in seconds since 1970, 0 for none.
+// databaseMade is when the database in use was made, in seconds since 1970, 0 for none, and before there are works.
 func (w *works) databaseMade() float64 {
+	if w == nil {
+		return 0
+	}
 	lease, err := w.keeper.Acquire()
 	if err != nil {
 		return 0

@@ -329,7 +329,7 @@ var troubles = map[string]struct {
 		[]string{"PortcullisLeaseExpiring"},
 	},
 	"Vault is sealed": {
-		map[string]string{`portcullis_vault_sealed{connection="main"}`: "0x115 1x5"},
+		map[string]string{`portcullis_vault_sealed{connection="main"}`: "0x110 1x10"},
 		[]string{"PortcullisVaultSealed"},
 	},
 	"Vault is away": {

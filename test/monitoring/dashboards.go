@@ -9,8 +9,8 @@ func program(name string) panel {
 		queries: []query{{`count by (version) (portcullis_build_info{program="` + name + `"})`, "{{version}}"}}}
 }
 
-// process are panels about a process.
-func process(name string) row {
+// resources are panels about a process.
+func resources(name string) row {
 	of := func(metric string) string {
 		return metric + ` * on (instance) group_left () portcullis_build_info{program="` + name + `"}`
 	}
@@ -95,7 +95,7 @@ var dashboards = []dashboard{
 			{title: "Facts", about: "1 for kinds that policies read and that are known.", unit: "short", queries: []query{{"min by (kind) (portcullis_webhook_facts_available)", "{{kind}}"}}},
 		}},
 		journalRow,
-		process("portcullis-webhook"),
+		resources("portcullis-webhook"),
 	}},
 	{"controller", "Controller", "Bundles on their way, and what the API server is told of the webhook.", []row{
 		{"Now", []panel{
@@ -118,7 +118,7 @@ var dashboards = []dashboard{
 			{title: "Certificates end", about: "Time until then.", unit: "s", queries: []query{{"min by (certificate) (portcullis_registration_certificate_expiry_timestamp_seconds) - time()", "{{certificate}}"}}},
 			{title: "Endpoints", about: "Endpoints of the webhook that are ready.", unit: "short", queries: []query{{"max(portcullis_registration_endpoints_ready)", "ready"}}},
 		}},
-		process("portcullis-controller"),
+		resources("portcullis-controller"),
 	}},
 	{"scanner", "Scanner", "Scans that are asked for.", []row{
 		{"Now", []panel{
@@ -133,7 +133,7 @@ var dashboards = []dashboard{
 			{title: "Queue", about: "ImageScans by phase.", unit: "short", queries: []query{{"max by (phase) (portcullis_scan_queue_objects)", "{{phase}}"}}},
 			{title: "Expired", about: "ImageScans that nobody asks for any longer.", unit: "ops", queries: []query{{"sum(rate(portcullis_scan_queue_expired_total" + span + "))", "expired"}}},
 		}},
-		process("portcullis-scanner"),
+		resources("portcullis-scanner"),
 	}},
 	{"responder", "Responder", "From an event of Falco to a pod in quarantine.", []row{
 		{"Now", []panel{
@@ -164,7 +164,7 @@ var dashboards = []dashboard{
 			{title: "Told", about: "Notifications that receivers have taken.", unit: "ops", queries: rate("portcullis_notify_sent_total", "receiver", "{{receiver}}")},
 			{title: "Not told", about: "Notifications that are lost, and attempts that failed.", unit: "ops", queries: append(rate("portcullis_notify_lost_total", "receiver, reason", "{{receiver}} {{reason}}"), query{"sum by (receiver) (rate(portcullis_notify_failures_total" + span + "))", "{{receiver}} failed"})},
 		}},
-		process("portcullis-responder"),
+		resources("portcullis-responder"),
 	}},
 	{"secrets", "Secrets", "What is synced from Vault, and whether Vault is there.", []row{
 		{"Now", []panel{
@@ -189,6 +189,6 @@ var dashboards = []dashboard{
 			{title: "Logins", about: "By method and reason of failure.", unit: "ops", queries: rate("portcullis_vault_logins_total", "connection, method, reason", "{{connection}} {{method}} {{reason}}")},
 			{title: "Tokens end", about: "Time until the token that ends first does.", unit: "s", queries: []query{{"min by (connection) (portcullis_vault_token_expiry_seconds)", "{{connection}}"}}},
 		}},
-		process("portcullis-secrets"),
+		resources("portcullis-secrets"),
 	}},
 }

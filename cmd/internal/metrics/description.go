@@ -16,6 +16,8 @@ type Description struct {
 	Name   string   `json:"name"`
 	Help   string   `json:"help"`
 	Labels []string `json:"labels,omitempty"`
+	// Bounds say why each of the labels has few values.
+	Bounds map[string]string `json:"bounds,omitempty"`
 	// Type is "counter", "gauge" or "histogram". Of our own metrics the name says it, see [TypeOf]; of others it is "".
 	Type string `json:"type,omitempty"`
 	// Series is how many are shown at most.
@@ -125,6 +127,10 @@ func read(desc *prometheus.Desc) (Description, error) {
 	}
 	if labels := strings.TrimSuffix(rest[at+len("variableLabels: {"):], "}}"); labels != "" {
 		d.Labels = strings.Split(labels, ",")
+		d.Bounds = make(map[string]string, len(d.Labels))
+		for _, label := range d.Labels {
+			d.Bounds[label] = bounded[label]
+		}
 	}
 	return d, nil
 }

@@ -18,13 +18,15 @@ var unbounded = map[string]string{
 	"quantile":  "is that of summaries",
 }
 
-// Labels are those that metrics of ours have, each with the reason why its values are few. One that is not here has no place in a metric:
+// bounded are those that metrics of ours have, each with the reason why its values are few. One that is not here has no place in a metric:
 // the test that lists all metrics refuses it.
-var Labels = map[string]string{
+var bounded = map[string]string{
 	"action":      "an action of responses: eleven words",
 	"bundle":      "a PolicyBundle, which administrators make",
+	"certificate": "authority or leaf",
 	"class":       "a class of the queue: four words",
 	"connection":  "a VaultConnection, which administrators make",
+	"door":        "validating or mutating",
 	"effect":      "deny, warn, patch or respond",
 	"enforcement": "what a bundle makes of a finding: four words",
 	"engine":      "an engine of Vault that is supported",
@@ -39,6 +41,7 @@ var Labels = map[string]string{
 	"mode":        "a mode of actions: few words",
 	"name":        "an exception that ends soon: at most 100 of them",
 	"namespace":   "that of an exception that ends soon: at most 100 of them",
+	"object":      "what the controller keeps of the webhook: four words",
 	"operation":   "something that is done to the spool or asked of Vault: a list in the code",
 	"outcome":     "how something ended: a list in the code",
 	"part":        "a part of what is known of images: six words",
