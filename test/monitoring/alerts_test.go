@@ -110,6 +110,8 @@ var healthy = map[string]string{
 	`portcullis_bundle_last_fetch_timestamp_seconds{bundle="b"}`:                       "0+60x120",
 	`portcullis_registration_registered{door="validating"}`:                            "1x120",
 	`portcullis_registration_certificate_expiry_timestamp_seconds{certificate="leaf"}`: "7000000x120",
+	`portcullis_audit_last_run_timestamp_seconds{instance="c"}`:                        "1x120",
+	`process_start_time_seconds{instance="c"}`:                                         "0x120",
 	`portcullis_break_glass_active`:                                                    "0x120",
 	`portcullis_scanner_database_timestamp_seconds{instance="n"}`:                      "0x120",
 	`portcullis_scans_total{result="complete"}`:                                        "0+1x120",
@@ -235,6 +237,22 @@ var troubles = map[string]struct {
 	"the authority ends in six days": {
 		map[string]string{`portcullis_registration_certificate_expiry_timestamp_seconds{certificate="authority"}`: "518400x120"},
 		[]string{"PortcullisAuthorityExpiring"},
+	},
+	"the audit is older than a day and a quarter": {
+		map[string]string{`portcullis_audit_last_run_timestamp_seconds{instance="c"}`: "-101000x120"},
+		[]string{"PortcullisAuditStale"},
+	},
+	"the audit is a day old": {
+		map[string]string{`portcullis_audit_last_run_timestamp_seconds{instance="c"}`: "-86400x120"},
+		nil,
+	},
+	"the audit was never over": {
+		map[string]string{`portcullis_audit_last_run_timestamp_seconds{instance="d"}`: "0x120", `process_start_time_seconds{instance="d"}`: "-20000x120"},
+		[]string{"PortcullisAuditStale"},
+	},
+	"the audit of a replica that has just started is not over": {
+		map[string]string{`portcullis_audit_last_run_timestamp_seconds{instance="d"}`: "0x120", `process_start_time_seconds{instance="d"}`: "5000x120"},
+		nil,
 	},
 	"the glass is broken": {
 		map[string]string{`portcullis_break_glass_active`: "0x119 1x1"},

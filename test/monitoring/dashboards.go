@@ -118,6 +118,12 @@ var dashboards = []dashboard{
 			{title: "Certificates end", about: "Time until then.", unit: "s", queries: []query{{"min by (certificate) (portcullis_registration_certificate_expiry_timestamp_seconds) - time()", "{{certificate}}"}}},
 			{title: "Endpoints", about: "Endpoints of the webhook that are ready.", unit: "short", queries: []query{{"max(portcullis_registration_endpoints_ready)", "ready"}}},
 		}},
+		{"Audit", []panel{
+			{title: "Findings", about: "Findings of objects that exist, by what the bundle makes of them.", unit: "short", queries: []query{{"sum by (severity, enforcement) (portcullis_audit_violations)", "{{severity}} {{enforcement}}"}}},
+			{title: "Policies", about: "Policies with the most findings.", unit: "short", queries: []query{{top("sum by (policy) (portcullis_audit_violations)"), "{{policy}}"}}},
+			{title: "Passes", about: "How long passes took.", unit: "s", queries: quantiles("portcullis_audit_duration_seconds", "pass")},
+			{title: "Objects", about: "Objects that are audited, and what could not be looked at.", unit: "short", queries: []query{{"sum(portcullis_audit_objects)", "objects"}, {"sum(portcullis_audit_incomplete)", "not looked at"}}},
+		}},
 		resources("portcullis-controller"),
 	}},
 	{"scanner", "Scanner", "Scans that are asked for.", []row{
