@@ -29,8 +29,8 @@ func envelope(payload string) string {
 
 func TestAScanIsSummarised(t *testing.T) {
 	report := scanner.Report{State: "complete", StartedAt: "2026-11-29T10:00:00Z", FinishedAt: "2026-11-29T10:00:30Z", Scanner: scanner.Tool{Name: "trivy", Version: "0.74.0"}}
-	for n, severity := range []string{"low", "critical", "strange", "high"} {
-		report.Vulnerabilities = append(report.Vulnerabilities, scanner.Vulnerability{ID: "CVE-2026-000" + string(rune('1'+n)), Package: "p", Version: "1", Severity: severity, Fixed: map[bool]string{true: "2"}[n%2 == 0]})
+	for n, severity := range []string{"low", "critical", "unknown", "high"} {
+		report.Vulnerabilities = append(report.Vulnerabilities, scanner.Vulnerability{ID: "CVE-2026-000" + string(rune('1'+n)), Package: "p", Version: "1", Severity: severity, Status: "affected", Class: "os", Fixed: map[bool]string{true: "2"}[n%2 == 0]})
 	}
 	predicate, err := scanner.NewPredicate(report, scanner.Invocation{})
 	if err != nil {
