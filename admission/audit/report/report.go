@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -402,6 +401,3 @@ func ours(values map[string]string) map[string]string {
 	}
 	return kept
 }
-
-// at is for tests, which want to know when.
-func (t *timestamp) at() time.Time { return time.Unix(t.Seconds, int64(t.Nanos)) }
