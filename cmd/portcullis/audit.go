@@ -188,6 +188,9 @@ func (r *auditRun) run(ctx context.Context, reviewer *admission.Reviewer, handle
 		return gate.ExitFault, err
 	}
 	r.interrupted = ctx.Err() != nil
+	if r.judged == 0 && len(gaps) == 0 && len(r.target.problems) == 0 {
+		return gate.ExitUsage, r.target.nothing()
+	}
 	if !r.interrupted {
 		more, err := r.propose(ctx, gaps)
 		if err != nil {

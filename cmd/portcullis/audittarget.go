@@ -226,6 +226,14 @@ func (t *auditTarget) source(ctx context.Context, reviewer *admission.Reviewer) 
 	return t.client.Source(chosen, t.flags.namespaces...), gaps, nil
 }
 
+// nothing says that there was no object to judge.
+func (t *auditTarget) nothing() error {
+	if len(t.flags.namespaces)+len(t.flags.kinds) > 0 {
+		return usagef("auditing %s: no object is in the namespaces and of the kinds that are asked for: name others with --namespace and --kind, or leave them out", t.name)
+	}
+	return usagef("auditing %s: there is no object to judge: name a DIR with what kubectl get -A -o yaml has written, or another cluster", t.name)
+}
+
 // chooses says whether an object of a dump is to be judged.
 func (t *auditTarget) chooses(r audit.Reference) bool {
 	return t.flags.wants(r) && (len(t.flags.namespaces) == 0 || r.Namespace != "" && slices.Contains(t.flags.namespaces, r.Namespace))
