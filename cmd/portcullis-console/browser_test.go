@@ -69,7 +69,7 @@ func evaluate(t *testing.T, b *browser.Browser, script string, into any) {
 // A real browser shows what attackers write into objects as text, on each page and in the stream, and has nothing to complain about.
 func TestABrowserShowsHostileTextsAsTexts(t *testing.T) {
 	w := theWorld(t)
-	w.story(t)
+	w.story(t, hostile)
 	c := w.open(t)
 	b := surf(t, c, w.token(t, "ann"))
 	shown := 0
@@ -133,7 +133,7 @@ func TestTheContentSecurityPolicyIsInForce(t *testing.T) {
 // Whoever has no mouse gets everywhere, and sees where they are.
 func TestPagesAreUsedByKeyboard(t *testing.T) {
 	w := theWorld(t)
-	w.story(t)
+	w.story(t, hostile)
 	c := w.open(t)
 	b := surf(t, c, w.token(t, "ann"))
 	visit(t, b, c.base+"/quarantine?name=q-shop")
@@ -192,30 +192,33 @@ const contrast = `(() => {
   return bad;
 })()`
 
+// views are the pages that are looked at, and how.
+var views = []struct {
+	picture, page, colours string
+	width, height          int
+}{
+	{"overview", "/", "light", 1280, 1150},
+	{"overview-dark", "/", "dark", 1280, 1150},
+	{"overview-narrow", "/", "light", 400, 1000},
+	{"decisions", "/decisions?verdict=denied", "light", 1280, 900},
+	{"decisions-dark", "/decisions", "dark", 1280, 900},
+	{"timeline", "/workload?kind=Deployment&in=shop&name=web", "light", 1280, 1100},
+	{"timeline-narrow-dark", "/workload?kind=Deployment&in=shop&name=web", "dark", 400, 1000},
+	{"policies", "/policies", "light", 1280, 1100},
+	{"images", "/images", "dark", 1280, 700},
+	{"quarantine", "/quarantine?name=q-shop", "light", 1280, 1000},
+	{"exceptions", "/exceptions", "light", 1280, 700},
+	{"workloads", "/workloads", "dark", 400, 800},
+	{"quarantines", "/quarantines", "dark", 1280, 600},
+}
+
 // Texts can be read in both schemes of colours, and nothing is wider than a narrow window. With -update the pictures of the documentation are taken.
 func TestPagesCanBeReadLightAndDarkWideAndNarrow(t *testing.T) {
 	w := theWorld(t)
-	w.story(t)
+	w.story(t, "")
 	c := w.open(t)
 	b := surf(t, c, w.token(t, "ann"))
-	for _, view := range []struct {
-		picture, page, colours string
-		width, height          int
-	}{
-		{"overview", "/", "light", 1280, 1150},
-		{"overview-dark", "/", "dark", 1280, 1150},
-		{"overview-narrow", "/", "light", 400, 1000},
-		{"decisions", "/decisions?verdict=denied", "light", 1280, 900},
-		{"decisions-dark", "/decisions", "dark", 1280, 900},
-		{"timeline", "/workload?kind=Deployment&in=shop&name=web", "light", 1280, 1100},
-		{"timeline-narrow-dark", "/workload?kind=Deployment&in=shop&name=web", "dark", 400, 1000},
-		{"policies", "/policies", "light", 1280, 1100},
-		{"images", "/images", "dark", 1280, 700},
-		{"quarantine", "/quarantine?name=q-shop", "light", 1280, 1000},
-		{"exceptions", "/exceptions", "light", 1280, 700},
-		{"workloads", "/workloads", "dark", 400, 800},
-		{"quarantines", "/quarantines", "dark", 1280, 600},
-	} {
+	for _, view := range views {
 		t.Run(view.picture, func(t *testing.T) {
 			if err := b.Look(t.Context(), view.width, view.height, view.colours); err != nil {
 				t.Fatal(err)

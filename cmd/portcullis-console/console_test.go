@@ -19,7 +19,7 @@ var allPages = []string{"/", "/decisions", "/workloads", "/policies", "/images",
 
 func TestEverybodySeesWhatTheyMay(t *testing.T) {
 	w := theWorld(t)
-	w.story(t)
+	w.story(t, hostile)
 	c := w.open(t)
 	const shopOnly = "/?namespace=shop"
 	for name, test := range map[string]struct {
@@ -131,7 +131,7 @@ func TestTheTokenIsInNoPageAndCookiesAreSealed(t *testing.T) {
 
 func TestFormsOfOthersDoNothing(t *testing.T) {
 	w := theWorld(t)
-	w.story(t)
+	w.story(t, hostile)
 	c := w.open(t)
 	c.login(w.token(t, "ann"))
 	form := url.Values{"name": {"q-shop"}, "reason": {"because"}, "csrf": {c.csrf()}}
@@ -186,7 +186,7 @@ func (w *world) quarantine(t *testing.T, name string) *unstructured.Unstructured
 
 func TestWhoMayDecides(t *testing.T) {
 	w := theWorld(t)
-	w.story(t)
+	w.story(t, hostile)
 	c := w.open(t)
 	c.login(w.token(t, "cleo"))
 	code, body := c.post("/quarantine/approve", url.Values{"name": {"q-shop"}, "reason": {"I want to"}, "csrf": {c.csrf()}})
@@ -260,7 +260,7 @@ func TestSessionsEnd(t *testing.T) {
 
 func TestAKubeconfigIsForWhoeverHasTheLink(t *testing.T) {
 	w := theWorld(t)
-	w.story(t)
+	w.story(t, hostile)
 	kubeconfig, err := w.control.Kubeconfig("vic")
 	if err != nil {
 		t.Fatal(err)
@@ -296,7 +296,7 @@ func TestAKubeconfigIsForWhoeverHasTheLink(t *testing.T) {
 
 func TestWithoutTheWebhookEventsAreShown(t *testing.T) {
 	w := theWorld(t)
-	w.story(t)
+	w.story(t, hostile)
 	c := start(t, "--api-server="+w.control.URL, "--api-server-ca="+w.control.CAFile)
 	c.login(w.token(t, "vic"))
 	_, body := c.get("/decisions?namespace=shop")

@@ -245,27 +245,27 @@ func (w *world) micro(d time.Duration) string {
 	return w.now.Add(-d).Format("2006-01-02T15:04:05.000000Z07:00")
 }
 
-// story fills the cluster with a workload and what has happened to it.
-func (w *world) story(t *testing.T) {
+// story fills the cluster with a workload and what has happened to it. What somebody may write into objects ends with what is said.
+func (w *world) story(t *testing.T, said string) {
 	t.Helper()
 	apps := func(resource string) schema.GroupVersionResource { return gv("apps", "v1", resource) }
 	template := `{metadata: {labels: {app: web, pod-template-hash: "1"}}, spec: {serviceAccountName: web, containers: [{name: app, image: "ghcr.io/acme/web@` + digest + `", env: [{name: DB, valueFrom: {secretKeyRef: {name: web-db, key: password}}}]}]}}`
 	for _, namespace := range []string{"shop", "bank"} {
 		w.create(t, gv("", "v1", "serviceaccounts"), `{apiVersion: v1, kind: ServiceAccount, metadata: {name: web, namespace: %s}}`, namespace)
 		web := w.create(t, apps("deployments"), `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: %s, annotations: {policy.portcullis.dev/gate: %s}},
-  spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: %s}}`, namespace, q("admitted "+w.ago(90*time.Minute)+" by CI run 4711 "+hostile), template)
+  spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: %s}}`, namespace, q("admitted "+w.ago(90*time.Minute)+" by CI run 4711 "+said), template)
 		set := w.create(t, apps("replicasets"), `{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: web-1, namespace: %s, labels: {app: web, pod-template-hash: "1"}, ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: web, uid: %s, controller: true}]},
   spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: %s}}`, namespace, web.GetUID(), template)
 		pod := w.create(t, gv("", "v1", "pods"), `{apiVersion: v1, kind: Pod, metadata: {name: web-1-abcde, namespace: %s, labels: {app: web, pod-template-hash: "1"}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-1, uid: %s, controller: true}]},
   spec: {serviceAccountName: web, automountServiceAccountToken: false, containers: [{name: app, image: "ghcr.io/acme/web@%s", env: [{name: DB, valueFrom: {secretKeyRef: {name: web-db, key: password}}}]}]}}`, namespace, set.GetUID(), digest)
 		w.create(t, gv("", "v1", "events"), `{apiVersion: v1, kind: Event, metadata: {name: refused, namespace: %s}, type: Warning, reason: FailedCreate, reportingComponent: replicaset-controller, lastTimestamp: %s, count: 3,
-  message: %s, involvedObject: {apiVersion: apps/v1, kind: ReplicaSet, name: web-1, namespace: %s}}`, namespace, q(w.ago(20*time.Minute)), q(`admission webhook "validate.portcullis.dev" denied the request: `+hostile), namespace)
+  message: %s, involvedObject: {apiVersion: apps/v1, kind: ReplicaSet, name: web-1, namespace: %s}}`, namespace, q(w.ago(20*time.Minute)), q(`admission webhook "validate.portcullis.dev" denied the request: container "app" is privileged `+said), namespace)
 		w.create(t, v1alpha1.Quarantines, `{apiVersion: runtime.portcullis.dev/v1alpha1, kind: Quarantine, metadata: {name: q-%s},
   spec: {pod: {namespace: %s, name: web-1-abcde, uid: %s, images: [%q]}, owner: {group: apps, version: v1, kind: Deployment, name: web}, mode: approve, actions: [{action: isolate, mode: approve, policy: runtime/shell, parameters: {}}],
     triggers: [{policy: runtime/shell, message: "A shell was started", event: e1, rule: Terminal shell in container, priority: Critical, time: %s, output: %s}]},
-  status: {phase: AwaitingApproval, reason: it waits for a person}}`, namespace, namespace, pod.GetUID(), digest, q(w.micro(12*time.Minute)), q("bash in web-1-abcde "+hostile))
+  status: {phase: AwaitingApproval, reason: it waits for a person}}`, namespace, namespace, pod.GetUID(), digest, q(w.micro(12*time.Minute)), q("bash in web-1-abcde "+said))
 		w.create(t, policy.Exceptions, `{apiVersion: policy.portcullis.dev/v1alpha1, kind: PolicyException, metadata: {name: legacy-%s, namespace: %s},
-  spec: {policy: pods/host-network, selector: {namespaces: [%s]}, reason: %s, owner: team-%s, expires: %s}}`, namespace, namespace, namespace, q("Moves to a proxy. "+hostile), namespace, q(w.now.Add(72*time.Hour).Format(time.DateOnly)))
+  spec: {policy: pods/host-network, selector: {namespaces: [%s]}, reason: %s, owner: team-%s, expires: %s}}`, namespace, namespace, namespace, q("Moves to a proxy. "+said), namespace, q(w.now.Add(72*time.Hour).Format(time.DateOnly)))
 		w.create(t, gv("wgpolicyk8s.io", "v1alpha2", "policyreports"), `{apiVersion: wgpolicyk8s.io/v1alpha2, kind: PolicyReport, metadata: {name: portcullis, namespace: %s}, summary: {pass: 41, fail: %d, warn: 6, error: 0, skip: 1}, results: []}`, namespace, len(namespace)%3*4+3)
 		w.create(t, secret.VaultSecrets, `{apiVersion: secrets.portcullis.dev/v1alpha1, kind: VaultSecret, metadata: {name: web-db, namespace: %s}, spec: {auth: web, source: {kv: {mount: kv, path: %s/db}}, destination: {name: web-db}},
   status: {lastSync: %s, version: "7", failures: 0}}`, namespace, namespace, q(w.ago(70*time.Minute)))
@@ -274,13 +274,13 @@ func (w *world) story(t *testing.T) {
 	w.create(t, policy.Exceptions, `{apiVersion: policy.portcullis.dev/v1alpha1, kind: PolicyException, metadata: {name: migration, namespace: shop}, spec: {policy: images/signature, selector: {namespaces: [shop]}, reason: The vendor signs from spring on, owner: team-shop, expires: %s}}`, q(w.now.Add(60*24*time.Hour).Format(time.DateOnly)))
 	w.create(t, v1alpha1.Incidents, `{apiVersion: runtime.portcullis.dev/v1alpha1, kind: Incident, metadata: {name: i-1}, spec: {scope: digest, digest: %q, effect: deny, policy: runtime/shell, severity: critical, reason: A shell was started in this image, expires: %s}}`, digest, q(w.now.Add(time.Hour).Format(time.RFC3339)))
 	w.create(t, scan.Resource, `{apiVersion: scan.portcullis.dev/v1alpha1, kind: ImageScan, metadata: {name: %s}, spec: {digest: %q, repositories: [ghcr.io/acme/web], requestedBy: %s, requestedAt: %s},
-  status: {phase: Done, state: complete, finishedAt: %s, statement: %s}}`, strings.Replace(digest, ":", "-", 1), digest, q(hostile), q(w.ago(80*time.Minute)), q(w.ago(79*time.Minute)), statement(t))
+  status: {phase: Done, state: complete, finishedAt: %s, statement: %s}}`, strings.Replace(digest, ":", "-", 1), digest, q("portcullis-webhook "+said), q(w.ago(80*time.Minute)), q(w.ago(79*time.Minute)), statement(t))
 	w.create(t, policy.Bundles, `{apiVersion: policy.portcullis.dev/v1alpha1, kind: PolicyBundle, metadata: {name: platform}, spec: {source: {oci: {repository: ghcr.io/acme/policies, tag: stable}}, verification: {insecureUnsigned: true}, rollout: {strategy: shadow}},
   status: {phase: Shadow, replicas: 2, readyReplicas: 2, active: {digest: %q, name: platform, serial: 41, policies: 74, since: %s, signers: ["https://github.com/acme/policies/.github/workflows/release.yml"]}, candidate: {digest: "sha256:%s", name: platform, serial: 42, policies: 75, since: %s},
     comparison: {candidate: "sha256:%s", compared: 1843, shed: 2, newDenials: 9, newAdmissions: 1, policies: [{policy: pods/run-as-root, newDenials: 7, samples: [{operation: CREATE, resource: pods, namespace: shop, name: web, message: %s, time: %s}]}, {policy: images/signature, newDenials: 2, newAdmissions: 1}]},
     conditions: [{type: Fetched, status: "True", reason: Fetched, message: "ghcr.io/acme/policies:stable", lastTransitionTime: %s}, {type: Ready, status: "True", reason: Loaded, message: "2 of 2 replicas have it", lastTransitionTime: %s}]}}`,
-		digest, q(w.ago(300*time.Hour)), strings.Repeat("7", 64), q(w.ago(5*time.Hour)), strings.Repeat("7", 64), q("container runs as root "+hostile), q(w.ago(time.Hour)), q(w.ago(time.Hour)), q(w.ago(time.Hour)))
-	w.decide()
+		digest, q(w.ago(300*time.Hour)), strings.Repeat("7", 64), q(w.ago(5*time.Hour)), strings.Repeat("7", 64), q("container runs as root "+said), q(w.ago(time.Hour)), q(w.ago(time.Hour)), q(w.ago(time.Hour)))
+	w.decide(said)
 }
 
 // statement is a signed scan as far as the console reads it, compressed and in base64.
@@ -308,10 +308,10 @@ func statement(t *testing.T) string {
 }
 
 // decide has the webhook decide something every few seconds of the last hour.
-func (w *world) decide() {
+func (w *world) decide(said string) {
 	deny := []decisions.Reason{
 		{Effect: "deny", Policy: "pods/privileged", Severity: "critical", Message: `container "app" is privileged`},
-		{Effect: "deny", Policy: "images/signature", Severity: "high", Message: "nobody who is trusted has signed ghcr.io/acme/web " + hostile},
+		{Effect: "deny", Policy: "images/signature", Severity: "high", Message: "nobody who is trusted has signed ghcr.io/acme/web " + said},
 		{Effect: "deny", Policy: "pods/host-path-volumes", Severity: "high", Message: `volume "docker" mounts /var/run of the node`},
 	}
 	for n := range 240 {
@@ -321,6 +321,9 @@ func (w *world) decide() {
 		}
 		if n%11 == 3 || n > 200 && n < 216 {
 			entry.Verdict, entry.Reasons = "denied", deny[n%3:n%3+1]
+		}
+		if n == 135 {
+			entry.Namespace, entry.Name, entry.Reasons = "shop", "web-1-abcde", []decisions.Reason{{Effect: "warn", Policy: "pods/resource-limits", Severity: "low", Message: `container "app" has no memory limit`}}
 		}
 		if n == 150 {
 			entry.Verdict, entry.Reasons = "fault", []decisions.Reason{{Effect: "fault", Policy: "images/signature", Message: "deadline exceeded: the registry did not answer"}}

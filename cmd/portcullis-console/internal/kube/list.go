@@ -2,12 +2,12 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -79,10 +79,15 @@ func Get[T any](ctx context.Context, c *Caller, resource schema.GroupVersionReso
 	return decode[T](object)
 }
 
+// decode goes by JSON: the converter of apimachinery knows neither types that read themselves from text, nor fields by another case.
 func decode[T any](object *unstructured.Unstructured) (*T, error) {
-	var item T
 	unstructured.RemoveNestedField(object.Object, "metadata", "managedFields")
-	if err := k8sruntime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &item); err != nil {
+	raw, err := object.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	var item T
+	if err := json.Unmarshal(raw, &item); err != nil {
 		return nil, err
 	}
 	return &item, nil

@@ -149,7 +149,7 @@ func (t *line) pod(pod *corev1.Pod) {
 }
 
 func (t *line) scan(s *scan.ImageScan) {
-	image := s.Spec.Digest
+	image := s.Spec.Digest[:min(len(s.Spec.Digest), len("sha256:")+12)]
 	if len(s.Spec.Repositories) > 0 {
 		image = s.Spec.Repositories[0] + "@" + image
 	}

@@ -39,7 +39,13 @@ const maxBroken = 50
 // report is the part that is read of a PolicyReport and of a Report.
 type report struct {
 	metav1.ObjectMeta `json:"metadata"`
-	Summary           struct{ Pass, Fail, Warn, Error, Skip int64 } `json:"summary"`
+	Summary           struct {
+		Pass  int64 `json:"pass"`
+		Fail  int64 `json:"fail"`
+		Warn  int64 `json:"warn"`
+		Error int64 `json:"error"`
+		Skip  int64 `json:"skip"`
+	} `json:"summary"`
 }
 
 func (v *visit) overview() error {

@@ -104,6 +104,14 @@ func short(digest string) string {
 	return digest
 }
 
+// shortImage is a reference with its digest as people compare it.
+func shortImage(image string) string {
+	if name, digest, pinned := strings.Cut(image, "@"); pinned {
+		return name + "@" + short(digest)
+	}
+	return image
+}
+
 // tones of words that say how something is; all others are a note.
 var tones = map[string]string{
 	"admitted": "good", "denied": "bad", "fault": "bad", "shed": "bad", "rejected": "bad", "deny": "bad", "warn": "warn", "undecided": "bad", "bad": "bad", "good": "good",

@@ -104,7 +104,7 @@ func newWorkloadRow(kind string, o *object, scope string) workloadRow {
 	}
 	for _, containers := range [][]corev1.Container{o.Spec.Template.Spec.Containers, o.Spec.JobTemplate.Spec.Template.Spec.Containers, o.Spec.Containers} {
 		for n := range containers {
-			row.Images = append(row.Images, containers[n].Image)
+			row.Images = append(row.Images, shortImage(containers[n].Image))
 		}
 	}
 	return row

@@ -28,7 +28,7 @@
     time.dateTime = d.time; time.title = d.time; when.append(time);
     const v = element("td"); v.append(element("span", "tag " + (tones[d.verdict] || "note"), d.verdict));
     if (d.dryRun) v.append(" ", element("span", "dim", "dry run"));
-    const what = element("td");
+    const what = element("td", "object");
     what.append(element("span", "op", d.operation || ""), " " + (d.kind || "") + " ", element("strong", "", (d.namespace ? d.namespace + "/" : "") + (d.name || "")));
     const why = element("td", "wrap");
     for (const r of d.reasons || []) {
