@@ -21,6 +21,10 @@ help: ## list the targets
 build: ## build the programs into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
+.PHONY: images
+images: ## build the container images for amd64 and arm64 into bin/images, without a container daemon (go run ./charts/images --help)
+	$(GO) run ./charts/images
+
 .PHONY: demo
 demo: ## real requests to a real webhook and the gate on the same files (KEEP=1 leaves it running)
 	$(GO) run ./test/demo
