@@ -123,7 +123,7 @@ metadata: {name: ann, namespace: default}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: portcullis-doctor-probe}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: ann}]
 `))
-	control, untyped, _ := clustertest.Start(t, []testcluster.User{{Name: "ann"}, {Name: "bob"}}, manifests...)
+	control, untyped, _ := clustertest.Start(t, []testcluster.User{{Name: "ann", Groups: []string{"kubeadm:cluster-admins"}}, {Name: "bob"}}, manifests...)
 	client, err := control.Client(testcluster.Admin)
 	if err != nil {
 		t.Fatal(err)

@@ -88,6 +88,8 @@ func (r *Result) unread(err error, what, right string) bool {
 	switch {
 	case err == nil:
 		return false
+	case apierrors.IsForbidden(err) && strings.Contains(reason(err), "denied the request"):
+		r.unknown("be of a group that namespaces/exempt-namespace-guard allows in the bundle (allowedGroups): reaching into pods of Portcullis is for those who run it", "Our own policies keep you from %s: %s", what, reason(err))
 	case apierrors.IsForbidden(err):
 		r.unknown("ask for the role that `portcullis doctor --print-roles` prints; this one takes: "+right, "You may not read %s: %s", what, reason(err))
 	case apierrors.IsUnauthorized(err):
