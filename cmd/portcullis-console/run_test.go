@@ -23,7 +23,7 @@ func TestMistakesEndWithTheirExitCodeAndTheNextStep(t *testing.T) {
 		code int
 		says string
 	}{
-		"no command":                        {nil, 64, "name a command"},
+		"no command":                        {[]string{}, 64, "name a command"},
 		"an unknown command":                {[]string{"show"}, 64, "use serve or roles"},
 		"an unknown flag":                   {[]string{"serve", "--nonsense"}, 64, "--help"},
 		"an argument":                       {[]string{"serve", "now"}, 64, "flags only"},

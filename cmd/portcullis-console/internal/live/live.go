@@ -164,6 +164,9 @@ func (s *Source) Recent(ctx context.Context, caller *kube.Caller, namespace stri
 	return entries[:min(limit, len(entries))], notices, nil
 }
 
+// overlap is how many of the last decisions a stream begins with: those between the page and the stream. The script shows none twice.
+const overlap = "20"
+
 // Follow gives decisions as they come, until ctx ends, send fails, or no replica is left. Send is never called twice at once.
 func (s *Source) Follow(ctx context.Context, caller *kube.Caller, namespace string, send func(Line) error) error {
 	urls, err := s.ready(ctx, caller)
@@ -176,7 +179,7 @@ func (s *Source) Follow(ctx context.Context, caller *kube.Caller, namespace stri
 	var group sync.WaitGroup
 	for _, base := range urls {
 		group.Go(func() {
-			err := s.read(ctx, caller, base, url.Values{"namespace": {namespace}, "limit": {"1"}, "follow": {"true"}}, 0, func(line Line) error {
+			err := s.read(ctx, caller, base, url.Values{"namespace": {namespace}, "limit": {overlap}, "follow": {"true"}}, 0, func(line Line) error {
 				mu.Lock()
 				defer mu.Unlock()
 				return send(line)

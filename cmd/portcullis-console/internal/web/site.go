@@ -106,7 +106,6 @@ func (s *Site) routes() error {
 		}
 		s.mux.HandleFunc("GET /assets/"+asset.Name(), serveAsset(asset.Name(), content))
 	}
-	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	s.mux.HandleFunc("GET /login", s.loginPage)
 	s.mux.HandleFunc("POST /login", s.login)
 	s.mux.HandleFunc("GET /login/once/{code}", s.loginOnce)
@@ -164,6 +163,10 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.problem(w, http.StatusInternalServerError, "The page could not be made: see the console's log.")
 		}
 	}()
+	if r.URL.Path == "/healthz" { // the kubelet calls it by an address, and says nothing of where it comes from
+		_, _ = w.Write([]byte("ok\n"))
+		return
+	}
 	if len(s.o.Hosts) > 0 && !slices.Contains(s.o.Hosts, r.Host) {
 		s.problem(w, http.StatusMisdirectedRequest, "The console is not called that: use the address that it printed.")
 		return
