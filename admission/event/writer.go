@@ -249,14 +249,13 @@ func nameOf(regarding string) string {
 	var unique [8]byte
 	_, _ = rand.Read(unique[:]) // it never fails (crypto/rand)
 	const longest = 200
-	about := strings.Trim(bounded(strings.ToLower(regarding), longest), ".-")
-	about = strings.Map(func(c rune) rune {
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '.' {
+	about := strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
 			return c
 		}
 		return '-' // names of roles have colons
-	}, about)
-	return strings.Trim(cmp.Or(about, "admission"), ".-") + "." + hex.EncodeToString(unique[:])
+	}, strings.ToLower(bounded(regarding, longest)))
+	return cmp.Or(strings.Trim(about, "-"), "admission") + "." + hex.EncodeToString(unique[:])
 }
 
 // look writes how often series have happened, and forgets those that have ended.
