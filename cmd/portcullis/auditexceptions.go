@@ -51,7 +51,7 @@ func (f *auditExceptionFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.owner, "owner", "", "`who` answers for written exceptions; required with --write-exceptions")
 	flags.StringVar(&f.ticket, "ticket", "", "`reference` that the reason of written exceptions names")
 	flags.StringVar(&f.as, "exceptions-as", exceptionsOfCluster, "write PolicyException objects for a `cluster`, or files for the folder exceptions of a bundle")
-	flags.StringVar(&f.namespace, "exceptions-namespace", "", "`namespace` of all written PolicyExceptions (default: that of the object, and portcullis-system for what is in none)")
+	flags.StringVar(&f.namespace, "exceptions-namespace", "", "`namespace` of all written PolicyExceptions (default: that of the object, and portcullis-system for Namespaces and what is in none)")
 }
 
 func (f *auditExceptionFlags) check() error {
@@ -193,7 +193,8 @@ func (f *auditExceptionFlags) document(lineup *admission.Lineup, exception polic
 	var object any = exception
 	if f.as == exceptionsOfCluster {
 		namespace := cmp.Or(f.namespace, "portcullis-system")
-		if spaces := exception.Selector.Namespaces; f.namespace == "" && len(spaces) == 1 {
+		// A Namespace is not in itself: whoever may write there does not decide about it.
+		if spaces := exception.Selector.Namespaces; f.namespace == "" && len(spaces) == 1 && !slices.Equal(exception.Selector.Kinds, []string{"/Namespace"}) {
 			namespace = spaces[0]
 		}
 		object = cluster.Object(exception, namespace, bundle)

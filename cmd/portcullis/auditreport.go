@@ -44,6 +44,13 @@ func (f *auditReportFlags) check() error {
 	return nil
 }
 
+// known reads the baseline; nil where none is named.
+func (f *auditReportFlags) known() (*gate.Baseline, error) {
+	flags := f.gate
+	flags.format = "text" // the page is none of the gate's
+	return flags.check()
+}
+
 // writeAudit opens all that is to be written, has it written, and makes it visible if all went well.
 func (p *program) writeAudit(f *auditReportFlags, run *auditRun, write func(gate.Handler) error) error {
 	open := reports{}

@@ -18,7 +18,7 @@ const module = "github.com/portcullis-dev/portcullis/"
 // levels only; two of one level do not know each other, except below one folder.
 var levels = [][]string{
 	{"admission/manifest", "admission/workload", "admission/patch", "signer", "policies/archive", "policies/redaction", "policies/tracing", "runtime/response", "runtime/isolation", "secrets"},
-	{"admission/decisions", "scanner", "signer/registry", "signer/gitsign", "signer/clusterimagepolicy", "runtime/v1alpha1", "secrets/v1alpha1"},
+	{"admission/decisions", "admission/proposals", "scanner", "signer/registry", "signer/gitsign", "signer/clusterimagepolicy", "runtime/v1alpha1", "secrets/v1alpha1"},
 	{"policies", "policies/library", "policies/v1alpha1"},
 	{"policies/gatekeeper", "policies/conftest"},
 	{"admission"},
