@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/cmd/internal/registryflags"
 	"github.com/portcullis-dev/portcullis/cmd/internal/replica"
 	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
@@ -28,6 +29,7 @@ type flags struct {
 	registries            registryflags.Flags
 	hook, tlsCert, tlsKey string
 	probes                string
+	series                metrics.Series
 	journal               string
 	logLevel              slog.Level
 	telemetry             telemetry.Flags
@@ -45,6 +47,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.tlsCert, "tls-cert", "", "PEM `file` of the certificate for --hook, watched for changes")
 	set.StringVar(&f.tlsKey, "tls-key", "", "PEM `file` of its key")
 	set.StringVar(&f.probes, "probes", ":8083", "`address` for /livez, /readyz and /metrics, without TLS")
+	f.series.Register(set)
 	set.StringVar(&f.journal, "journal", "", "`folder` for a journal of all transitions; by default there is none")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 	f.telemetry.Register(set)

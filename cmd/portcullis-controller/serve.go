@@ -54,7 +54,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) (failed error) {
 		return err
 	}
 	options.Traces = telling.Traces
-	registered := metrics.NewRegistry("portcullis-controller")
+	registered := f.series.NewRegistry("portcullis-controller")
 	registered.MustRegister(options.Metrics, telling)
 	var decided func(context.Context, *admission.Decision)
 	if f.journal != "" {

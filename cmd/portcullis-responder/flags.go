@@ -13,6 +13,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission/informer"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/cmd/internal/replica"
 	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
 	"github.com/portcullis-dev/portcullis/cmd/internal/usage"
@@ -34,6 +35,7 @@ type flags struct {
 	leaseDuration time.Duration
 
 	listen, probes       string
+	series               metrics.Series
 	tlsCert, tlsKey      string
 	clientCA, secretFile string
 	senders              []string
@@ -70,6 +72,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 
 	set.StringVar(&f.listen, "listen", ":8443", "`address` for events: POST "+falco.Path+", or / as falcosidekick does")
 	set.StringVar(&f.probes, "probes", ":8084", "`address` for /livez, /readyz and /metrics, without TLS")
+	f.series.Register(set)
 	set.StringVar(&f.tlsCert, "tls-cert", "", "serving certificate `file`, watched for changes")
 	set.StringVar(&f.tlsKey, "tls-key", "", "serving key `file`, watched for changes")
 	set.StringVar(&f.clientCA, "client-ca", "", "`file` of CA certificates that sign senders' client certificates, watched for changes")

@@ -85,7 +85,7 @@ func (f *flags) serve(ctx context.Context, _ io.Writer, log *slog.Logger) error 
 	if err != nil {
 		return err
 	}
-	s := &site{flags: f, config: config, log: log, metrics: metrics.NewRegistry("portcullis-responder"), identity: f.replica.Name + "-" + suffix()}
+	s := &site{flags: f, config: config, log: log, metrics: f.series.NewRegistry("portcullis-responder"), identity: f.replica.Name + "-" + suffix()}
 	if s.telling, err = f.telemetry.Start(ctx, "portcullis-responder", log); err != nil {
 		return err
 	}

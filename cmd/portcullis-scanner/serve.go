@@ -40,6 +40,7 @@ type serveFlags struct {
 	rescan, keep             time.Duration
 	databaseInterval         time.Duration
 	probes                   string
+	series                   metrics.Series
 	logLevel                 slog.Level
 	telemetry                telemetry.Flags
 }
@@ -71,6 +72,7 @@ is sent SIGTERM, and gives back what it has begun. /livez, /readyz and /metrics 
 	set.DurationVar(&f.keep, "keep", queue.DefaultKeep, "`time` for which that goes on after somebody last asked for the image")
 	set.DurationVar(&f.databaseInterval, "database-interval", time.Hour, "`time` between looks for newer databases")
 	set.StringVar(&f.probes, "probes", ":8082", "`address` for /livez, /readyz and /metrics, without TLS")
+	f.series.Register(set)
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 	f.telemetry.Register(set)
 	f.register(set, 1)
@@ -142,7 +144,7 @@ func (f *serveFlags) serve(ctx context.Context, log *slog.Logger) error {
 	defer tasks.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	registered, counts := metrics.NewRegistry("portcullis-scanner"), queue.NewMetrics()
+	registered, counts := f.series.NewRegistry("portcullis-scanner"), queue.NewMetrics()
 	registered.MustRegister(counts, telling)
 	var ready atomic.Bool
 	var opened atomic.Pointer[works]

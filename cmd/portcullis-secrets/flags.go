@@ -11,6 +11,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission/informer"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/cmd/internal/replica"
 	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
 	"github.com/portcullis-dev/portcullis/cmd/internal/usage"
@@ -26,6 +27,7 @@ type flags struct {
 	replica       replica.Flags
 	leaseDuration time.Duration
 	probes        string
+	series        metrics.Series
 
 	bundle       judging.BundleFlags
 	images       judging.ImageFlags
@@ -48,6 +50,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	f.replica.Register(set, "of portcullis-secrets, which has its Lease, its VaultLeases and its key of hashes")
 	set.DurationVar(&f.leaseDuration, "lease-duration", controller.DefaultLeaseDuration, "`time` after which another replica takes over from one that is gone")
 	set.StringVar(&f.probes, "probes", ":8085", "`address` for /livez, /readyz and /metrics, without TLS")
+	f.series.Register(set)
 
 	f.bundle.Register(set, "syncs")
 	f.images.Register(set)

@@ -71,7 +71,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err := f.replica.Identify(); err != nil {
 		return err
 	}
-	s := &site{flags: f, log: log, identity: f.replica.Name + "-" + suffix(), metrics: metrics.NewRegistry("portcullis-secrets")}
+	s := &site{flags: f, log: log, identity: f.replica.Name + "-" + suffix(), metrics: f.series.NewRegistry("portcullis-secrets")}
 	telling, err := f.telemetry.Start(ctx, "portcullis-secrets", log)
 	if err != nil {
 		return err

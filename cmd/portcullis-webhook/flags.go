@@ -16,6 +16,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/informer"
 	"github.com/portcullis-dev/portcullis/admission/webhook"
 	"github.com/portcullis-dev/portcullis/admission/webhook/configuration"
+	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
 	"github.com/spf13/pflag"
 )
@@ -30,6 +31,7 @@ type flags struct {
 	telemetry                       telemetry.Flags
 
 	listen, probes                 string
+	series                         metrics.Series
 	tlsCert, tlsKey                string
 	certificateDir                 string
 	dnsNames                       []string
@@ -67,6 +69,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 
 	set.StringVar(&f.listen, "listen", ":8443", "`address` for AdmissionReviews")
 	set.StringVar(&f.probes, "probes", ":8081", "`address` for /livez, /readyz and /metrics, without TLS")
+	f.series.Register(set)
 
 	set.StringVar(&f.tlsCert, "tls-cert", "", "serving certificate `file`, watched for changes; with --tls-key")
 	set.StringVar(&f.tlsKey, "tls-key", "", "serving key `file`, watched for changes")

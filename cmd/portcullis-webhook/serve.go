@@ -78,7 +78,7 @@ func serve(ctx context.Context, f *flags, stdout io.Writer, logger *slog.Logger)
 	}
 	defer reviews.Close() // where something below fails: serving closes them, too
 	defer probes.Close()
-	registry, counts := metrics.NewRegistry("portcullis-webhook"), webhook.NewMetrics()
+	registry, counts := f.series.NewRegistry("portcullis-webhook"), webhook.NewMetrics()
 	registry.MustRegister(counts, telling)
 	beginLoading()
 	first, err := f.load(ctx, images)

@@ -239,7 +239,7 @@ var troubles = map[string]struct {
 		[]string{"PortcullisAuthorityExpiring"},
 	},
 	"the audit is older than a day and a quarter": {
-		map[string]string{`portcullis_audit_last_run_timestamp_seconds{instance="c"}`: "-101000x120"},
+		map[string]string{`portcullis_audit_last_run_timestamp_seconds{instance="c"}`: "-103000x120"},
 		[]string{"PortcullisAuditStale"},
 	},
 	"the audit is a day old": {

@@ -53,6 +53,9 @@ type scene struct {
 	prometheus string              // the address, "" where it is not installed
 }
 
+// patience is for a machine that does much else.
+const patience = 3 * time.Minute
+
 var client = &http.Client{Timeout: 10 * time.Second}
 
 // shared is the scene of this package's tests: it starts once.
@@ -179,7 +182,7 @@ func (s *scene) start(t *testing.T, name string) {
 	running, err := process.Start(process.Command{Name: name, Path: filepath.Join(s.dir, name), Args: args, LogFile: filepath.Join(s.dir, name+".log")})
 	must(t, err)
 	shared.stop = append(shared.stop, func() { _ = running.Stop() })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	must(t, running.WaitUntil(ctx, func(ctx context.Context) error { return s.read(ctx, name, "") }))
 }
@@ -278,7 +281,7 @@ func (s *scene) prometheusStarts(t *testing.T) {
 	})
 	must(t, err)
 	shared.stop = append(shared.stop, func() { _ = running.Stop() })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	must(t, running.WaitUntil(ctx, func(ctx context.Context) error {
 		_, err := get(ctx, "http://"+listen+"/-/ready")

@@ -121,7 +121,7 @@ func read(desc *prometheus.Desc) (Description, error) {
 	if at < 0 {
 		return Description{}, fmt.Errorf("reading the description of a metric: it has no labels: %s", text)
 	}
-	d := Description{Name: name, Help: help, Series: mostOf(name)}
+	d := Description{Name: name, Help: help}
 	if !d.Foreign() {
 		d.Type = TypeOf(name)
 	}

@@ -28,14 +28,14 @@ var most = map[string]int{
 	"portcullis_falco_sensor_dropped":                     10_002,
 	"portcullis_falco_sensor_last_seen_timestamp_seconds": 5_001,
 	// Each is of one object.
-	"portcullis_exception_expiry_timestamp_seconds": 100,
+	"portcullis_exception_expiry_timestamp_seconds": 1_000,
 }
 
-func mostOf(name string) int {
+func mostOf(name string, otherwise int) int {
 	if n, special := most[name]; special {
 		return n
 	}
-	return DefaultSeries
+	return otherwise
 }
 
 // guard leaves out what exceeds limits. Who came first stays: a newcomer must not push out a series that alerts are about.

@@ -38,15 +38,27 @@ func NewRegistry(program string) *Registry {
 	}, []string{"metric"})
 	r := &Registry{
 		registered: prometheus.NewRegistry(),
-		guard:      guard{most: mostOf, samples: DefaultSamples, families: map[string]*family{}, dropped: dropped},
+		guard:      guard{samples: DefaultSamples, families: map[string]*family{}, dropped: dropped},
 		catalog:    map[string]Description{},
 	}
+	r.limit(DefaultSeries)
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "portcullis_build_info", Help: "1, with the program, its version, the commit that it was built from and the version of Go.",
 	}, []string{"program", "version", "revision", "go_version"})
 	build.WithLabelValues(program, version.String(), revision(), runtime.Version()).Set(1)
 	r.MustRegister(build, dropped, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
+}
+
+// limit sets how many series a metric has where nothing else is said of it.
+func (r *Registry) limit(series int) {
+	r.guard.most = func(name string) int { return mostOf(name, series) }
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, d := range r.catalog {
+		d.Series = r.guard.most(name)
+		r.catalog[name] = d
+	}
 }
 
 // revision is the commit that the program was built from.
@@ -80,6 +92,7 @@ func (r *Registry) Register(collector prometheus.Collector) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, d := range described {
+		d.Series = r.guard.most(d.Name)
 		r.catalog[d.Name] = d
 	}
 	return nil
