@@ -90,10 +90,24 @@ func startServer(ctx context.Context) (err error) {
 	return err
 }
 
-// clock is the registration's.
+// clock is the registration's: one that can be set, and one that cannot.
 type clock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu      sync.Mutex
+	now     time.Time
+	elapsed time.Duration
+}
+
+func (c *clock) Elapsed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.elapsed
+}
+
+// set sets the clock, without time going by.
+func (c *clock) set(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(by)
 }
 
 func (c *clock) Now() time.Time {
@@ -105,7 +119,7 @@ func (c *clock) Now() time.Time {
 func (c *clock) add(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
+	c.now, c.elapsed = c.now.Add(d), c.elapsed+d
 }
 
 // lines is the journal.
@@ -163,7 +177,7 @@ func newBench(t *testing.T) *bench {
 	if b.objects, err = dynamic.NewForConfig(admin); err != nil {
 		t.Fatal(err)
 	}
-	b.options = Options{Config: b.config(controllerUser), Service: service, Now: b.clock.Now, Journal: b.journal, Resync: time.Second}
+	b.options = Options{Config: b.config(controllerUser), Service: service, Now: b.clock.Now, Elapsed: b.clock.Elapsed, Journal: b.journal, Resync: time.Second}
 	b.restart()
 	t.Cleanup(b.clean)
 	return b

@@ -133,7 +133,7 @@ func (r *Registration) authority(ctx context.Context, now time.Time, seen *seen)
 		return nil, err
 	}
 	if did == "" {
-		did = c.forget(now, r.lifetimes(), leaf)
+		did = c.forget(now, r.leaf.seen(leaf, r.options.Elapsed()), r.lifetimes(), leaf)
 	}
 	if did == "" && broken == nil {
 		return c, nil
@@ -166,10 +166,9 @@ func (r *Registration) serve(ctx context.Context, now time.Time, seen *seen, c *
 	r.metrics.expires(c.authority.Certificate(), leaf)
 	fit := c.fit(leaf, r.names(), now)
 	if fit && c.due(leaf, now) {
-		if ready := r.spreadBy(c.authority.Certificate(), seen); ready.IsZero() || now.Before(ready) {
-			next = ready
-		} else {
-			fit = false
+		missing, known := r.spread(c.authority.Certificate(), seen)
+		if fit = !known || missing > 0; known && fit {
+			next = now.Add(missing)
 		}
 	}
 	data := map[string][]byte{bundleKey: c.bundle()}
@@ -196,22 +195,19 @@ func (r *Registration) serve(ctx context.Context, now time.Time, seen *seen, c *
 	return next, nil
 }
 
-// spreadBy is when an authority may sign: all configurations have had it for [Options.Spread]. Zero is not yet known. Where there are
-// no configurations nobody has to be told.
-func (r *Registration) spreadBy(authority *x509.Certificate, seen *seen) time.Time {
+// spread is for how long an authority has yet to be in all configurations before it may sign, known once it is in all of them. Where
+// there are no configurations nobody has to be told.
+func (r *Registration) spread(authority *x509.Certificate, seen *seen) (missing time.Duration, known bool) {
 	if len(seen.configurations()) == 0 {
-		return time.Unix(0, 0)
+		return 0, true
 	}
-	since, ok := r.trusted[fingerprint(authority)]
-	if !ok {
-		return time.Time{}
-	}
-	return since.Add(r.options.Spread)
+	since, known := r.trusted[fingerprint(authority)]
+	return since + r.options.Spread - r.options.Elapsed(), known
 }
 
 // noteTrust notes since when all configurations that there are have each authority.
-func (r *Registration) noteTrust(now time.Time, c *chain, seen *seen) {
-	trusted := map[string]time.Time{}
+func (r *Registration) noteTrust(c *chain, seen *seen) {
+	trusted := map[string]time.Duration{}
 	for _, authority := range c.all() {
 		all := true
 		for _, one := range seen.configurations() {
@@ -221,16 +217,34 @@ func (r *Registration) noteTrust(now time.Time, c *chain, seen *seen) {
 			continue
 		}
 		since, ok := r.trusted[fingerprint(authority)]
-		if !ok || now.Before(since) { // a clock that was set back
-			since = now
+		if !ok {
+			since = r.options.Elapsed()
 		}
 		trusted[fingerprint(authority)] = since
 	}
 	r.trusted = trusted
 }
 
+// lastLeaf is the leaf that was last seen in the Secret, and since when.
+type lastLeaf struct {
+	fingerprint string
+	since       time.Duration
+}
+
+// seen says for how long a leaf has been seen without another in between.
+func (l *lastLeaf) seen(leaf *x509.Certificate, elapsed time.Duration) time.Duration {
+	if leaf == nil {
+		*l = lastLeaf{}
+		return 0
+	}
+	if print := fingerprint(leaf); l.fingerprint != print {
+		*l = lastLeaf{print, elapsed}
+	}
+	return elapsed - l.since
+}
+
 func (r *Registration) lifetimes() lifetimes {
-	return lifetimes{r.options.AuthorityLifetime, r.options.LeafLifetime, r.options.Spread, r.options.Keep}
+	return lifetimes{r.options.AuthorityLifetime, r.options.LeafLifetime, r.options.Spread, r.options.Keep, r.options.Mount}
 }
 
 func (r *Registration) journal(ctx context.Context, step, reason string) {

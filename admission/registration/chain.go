@@ -22,7 +22,7 @@ type chain struct {
 }
 
 // lifetimes are those of [Options].
-type lifetimes struct{ authority, leaf, spread, keep time.Duration }
+type lifetimes struct{ authority, leaf, spread, keep, mount time.Duration }
 
 // bundle is what clients must trust, in PEM.
 func (c *chain) bundle() []byte {
@@ -84,10 +84,10 @@ func (c *chain) keep(one *x509.Certificate) {
 	c.previous = kept[:min(len(kept), maxPrevious)]
 }
 
-// forget ends the trust in the previous authorities once a leaf of the one that signs has been there for long enough, by its own
-// date: no other record could be lost.
-func (c *chain) forget(now time.Time, of lifetimes, serving *x509.Certificate) (did string) {
-	if len(c.previous) == 0 || serving == nil || !c.signed(serving) || certificate.ValidAt(serving, now) != nil || now.Before(issued(serving).Add(of.keep)) {
+// forget ends the trust in the previous authorities once a leaf of the one that signs has been there for long enough: by its own date,
+// which no restart can lose, and for the time that replicas need by a clock that is never set.
+func (c *chain) forget(now time.Time, seen time.Duration, of lifetimes, serving *x509.Certificate) (did string) {
+	if len(c.previous) == 0 || serving == nil || !c.signed(serving) || certificate.ValidAt(serving, now) != nil || now.Before(issued(serving).Add(of.keep)) || seen < of.mount {
 		return ""
 	}
 	did = fmt.Sprintf("forgot %d earlier authorities: no certificate of theirs is served any more", len(c.previous))

@@ -14,7 +14,7 @@ var start = time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
 
 const day = 24 * time.Hour
 
-var yearly = lifetimes{authority: 365 * day, leaf: 90 * day, spread: 5 * time.Minute, keep: day}
+var yearly = lifetimes{authority: 365 * day, leaf: 90 * day, spread: 5 * time.Minute, keep: day, mount: 15 * time.Minute}
 
 // replica is what a pod serves with: it loads a leaf some time after it was written, and only one that is valid by its own clock, as
 // certificate.Files does.
@@ -48,7 +48,7 @@ func TestNoReplicaIsEverDistrusted(t *testing.T) {
 				trusted = time.Time{}
 			}
 			if did == "" {
-				c.forget(now, yearly, leaf)
+				c.forget(now, yearly.mount, yearly, leaf)
 			}
 			if slices.ContainsFunc(told, c.authority.Certificate().Equal) {
 				if trusted.IsZero() {
@@ -115,7 +115,7 @@ func TestAClockThatJumpsOnlyAddsAuthorities(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				c.forget(now, yearly, leaf.Certificate())
+				c.forget(now, 0, yearly, leaf.Certificate())
 				if !slices.ContainsFunc(c.all(), first.Equal) {
 					t.Errorf("at %s the authority of what replicas serve is not trusted any more", now)
 				}

@@ -29,6 +29,8 @@ const (
 	// DefaultKeep is how long the old authority stays after a leaf of the new one was written. The kubelet takes up to two minutes to
 	// bring a Secret into a pod, and the webhook ten seconds to notice; a node that is cut off takes longer.
 	DefaultKeep = 24 * time.Hour
+	// DefaultMount is how long a leaf must have been seen at least, before an earlier authority is forgotten: by a clock that does not jump.
+	DefaultMount = 15 * time.Minute
 	// resync is how long it takes to notice what nobody told of, such as the time.
 	resync = 30 * time.Second
 )
@@ -68,7 +70,7 @@ type Options struct {
 
 	// AuthorityLifetime and LeafLifetime are how long certificates are valid; each is renewed after two thirds. Spread and Keep
 	// are described at their defaults.
-	AuthorityLifetime, LeafLifetime, Spread, Keep time.Duration
+	AuthorityLifetime, LeafLifetime, Spread, Keep, Mount time.Duration
 	// Resync is how often everything is looked at though nothing seems to have changed.
 	Resync time.Duration
 
@@ -78,7 +80,9 @@ type Options struct {
 	Metrics *Metrics
 	// Now is the clock; time.Now where nil.
 	Now func() time.Time
-	Log *slog.Logger
+	// Elapsed is the time since some moment, by a clock that is never set: the process's own where nil.
+	Elapsed func() time.Duration
+	Log     *slog.Logger
 }
 
 // Journal keeps a line of each step.
@@ -102,6 +106,7 @@ func (o *Options) complete() error {
 		{&o.LeafLifetime, DefaultLeafLifetime},
 		{&o.Spread, DefaultSpread},
 		{&o.Keep, DefaultKeep},
+		{&o.Mount, DefaultMount},
 		{&o.Resync, resync},
 	}
 	for _, d := range defaults {
@@ -120,6 +125,10 @@ func (o *Options) complete() error {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Elapsed == nil {
+		started := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(started) } // monotonic
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -142,8 +151,9 @@ type Registration struct {
 	deleted string // what a configuration that was just deleted had as v1alpha1.BreakGlassUntilAnnotation
 
 	// Of the goroutine that takes turns:
-	trusted map[string]time.Time // since when all configurations have an authority, by fingerprint
-	written map[door][]byte      // what was last written, by which a foreign edit is told from a change of what is wanted
+	trusted map[string]time.Duration // since when all configurations have an authority, by fingerprint, as Options.Elapsed has it
+	leaf    lastLeaf
+	written map[door][]byte // what was last written, by which a foreign edit is told from a change of what is wanted
 	told    tellings
 	damper  damper
 }
@@ -154,7 +164,7 @@ func New(o Options) (*Registration, error) {
 		return nil, err
 	}
 	// A mistake in what follows from flags alone is said at the start, not when there is something to register.
-	r := &Registration{options: o, metrics: o.Metrics, log: o.Log, changed: make(chan struct{}, 1), trusted: map[string]time.Time{}, written: map[door][]byte{}}
+	r := &Registration{options: o, metrics: o.Metrics, log: o.Log, changed: make(chan struct{}, 1), trusted: map[string]time.Duration{}, written: map[door][]byte{}}
 	if _, err := configuration.Compute(nil, r.configurationOptions(nil, "")); err != nil {
 		return nil, err
 	}
@@ -237,7 +247,7 @@ func (r *Registration) term(ctx context.Context) error {
 	}
 	defer stop()
 	defer r.metrics.reset()
-	r.trusted = map[string]time.Time{} // others have written meanwhile
+	r.trusted, r.leaf = map[string]time.Duration{}, lastLeaf{} // others have written meanwhile
 	backoff := minBackoff
 	for ctx.Err() == nil {
 		rest := r.options.Resync

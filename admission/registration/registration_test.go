@@ -196,7 +196,7 @@ func TestRulesFollowThePolicies(t *testing.T) {
 	}
 	b.Follow(lineup(servicesOpen))
 	b.turn()
-	if got := b.there(); got[mutating] != nil || strings.Contains(string(got[validating].text()), "pods") {
+	if got := b.there(); got[mutating] != nil || strings.Contains(string(got[validating].text()), "fail.validate") {
 		t.Error("what no policy is about any more is still asked about")
 	}
 	before := b.validating().ResourceVersion
@@ -379,7 +379,7 @@ func TestTheGlass(t *testing.T) {
 // TestWhatIsToldIsFollowedAtOnce runs it, with its watches.
 func TestWhatIsToldIsFollowedAtOnce(t *testing.T) {
 	b := newBench(t)
-	b.options.Now, b.options.Resync = nil, time.Hour
+	b.options.Now, b.options.Elapsed, b.options.Resync = nil, nil, time.Hour
 	var leads = make(chan struct{})
 	b.options.Leads = func() bool {
 		select {

@@ -82,7 +82,7 @@ func (r *Registration) Turn(ctx context.Context) (next time.Time, err error) {
 		}
 		return time.Time{}, errors.Join(err, glassErr)
 	}
-	r.noteTrust(now, c, seen)
+	r.noteTrust(c, seen)
 	configErr := r.register(ctx, now, seen, c, open)
 	spread, leafErr := r.serve(ctx, now, seen, c)
 	glassEnds, _ := ends(open)

@@ -41,7 +41,8 @@ const (
 	keptLeaf      = 9 * time.Hour
 	keptBehind    = -7 * time.Hour
 	keptSpread    = 3 * time.Second
-	keptKeep      = 5*time.Minute + 25*time.Second
+	keptKeep      = 5 * time.Minute
+	keptMount     = 25 * time.Second
 )
 
 // keptCluster is a cluster whose webhook is registered by the controller: its pods are processes on an address of this machine, and a
@@ -217,7 +218,7 @@ func startKept(t *testing.T) *keptCluster {
 	acting.Impersonate.Groups = []string{"system:serviceaccounts", "system:serviceaccounts:" + ownNamespace, "system:authenticated"}
 	options := registration.Options{
 		Config: acting, Service: configuration.Service{Namespace: ownNamespace, Name: webhookUser}, Resync: time.Second,
-		AuthorityLifetime: keptAuthority, LeafLifetime: keptLeaf, Spread: keptSpread, Keep: keptKeep,
+		AuthorityLifetime: keptAuthority, LeafLifetime: keptLeaf, Spread: keptSpread, Keep: keptKeep, Mount: keptMount,
 		Now: func() time.Time { return time.Now().Add(time.Duration(k.behind.Load())) },
 	}
 	k.behind.Store(int64(keptBehind))
