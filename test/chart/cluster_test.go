@@ -239,7 +239,7 @@ func TestTheAPIServerTakesAllOfIt(t *testing.T) {
 func TestTheClusterMakesThePods(t *testing.T) {
 	e := installed(t)
 	client := e.as(t, "")
-	want := map[string]int{"webhook": 5, "controller": 3, "scanner": 4, "responder": 3, "secrets": 2}
+	want := map[string]int{"console": 2, "webhook": 5, "controller": 3, "scanner": 4, "responder": 3, "secrets": 2}
 	eventually(t, "all pods are there", func() error {
 		pods, err := client.Resource(resourceOf("v1/pods")).Namespace("portcullis-system").List(t.Context(), metav1.ListOptions{})
 		if err != nil {

@@ -3,6 +3,8 @@ package chart
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -88,7 +90,7 @@ func definitions(string) (map[string][]byte, error) {
 }
 
 // roles are those that the programs print, and what follows from the library: which kinds its policies read.
-func roles(string) (map[string][]byte, error) {
+func roles(dir string) (map[string][]byte, error) {
 	all, err := objects("ClusterRole", "Role")
 	if err != nil {
 		return nil, err
@@ -97,7 +99,11 @@ func roles(string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	all = append(all, facts, ownerReader())
+	console, err := consoleRoles(dir)
+	if err != nil {
+		return nil, err
+	}
+	all = append(append(all, console...), facts, ownerReader(), eventWriter())
 	return files(all, func(o *unstructured.Unstructured) string {
 		return "files/roles/" + strings.ToLower(o.GetKind()) + "-" + o.GetName() + ".yaml"
 	}, "the roles in the Go packages")
@@ -162,4 +168,26 @@ func ownerReader() *unstructured.Unstructured {
 		panic(err) // constant input
 	}
 	return role
+}
+
+// eventWriter may write Events about denials, in any namespace: docs/webhook.md, --events.
+func eventWriter() *unstructured.Unstructured {
+	role, err := clusterRole("portcullis-event-writer", []rbacv1.PolicyRule{{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}}})
+	if err != nil {
+		panic(err) // constant input
+	}
+	return role
+}
+
+// consoleRoles are those that portcullis-console prints. The binding among them is the chart's own: it names who.
+func consoleRoles(dir string) ([]*unstructured.Unstructured, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "..", "..", "cmd", "portcullis-console", "roles.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the roles of the console: %w", err)
+	}
+	all, err := Split(text)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool { return o.GetKind() == "RoleBinding" }), nil
 }

@@ -28,7 +28,7 @@ app.kubernetes.io/component: {{ .component }}
 {{/* The components that are on, as a list in JSON: {"items": [...]}. */}}
 {{- define "portcullis.components" -}}
 {{- $on := list -}}
-{{- range list "webhook" "controller" "scanner" "responder" "secrets" -}}
+{{- range list "webhook" "controller" "scanner" "responder" "secrets" "console" -}}
 {{- if (get $.Values .).enabled -}}{{- $on = append $on . -}}{{- end -}}
 {{- end -}}
 {{ dict "items" $on | toJson }}
@@ -62,11 +62,6 @@ app.kubernetes.io/component: {{ .component }}
 {{- if has .component (list "webhook" "responder" "secrets") -}}true{{- end -}}
 {{- end }}
 
-{{/* Is the bundle of the chart in use? */}}
-{{- define "portcullis.ownBundle" -}}
-{{- if eq .Values.bundle.source "chart" -}}true{{- end -}}
-{{- end }}
-
 {{/* A rule of egress for every network that has ports of its own. */}}
 {{- define "portcullis.networks" -}}
 {{- range . }}
@@ -81,4 +76,14 @@ app.kubernetes.io/component: {{ .component }}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Does the controller keep certificates and configurations? Rules of an artifact of a registry it does not know. */}}
+{{- define "portcullis.registers" -}}
+{{- if and .Values.webhook.enabled .Values.controller.enabled (eq .Values.webhook.certificate.from "controller") (ne .Values.bundle.source "oci") -}}true{{- end -}}
+{{- end }}
+
+{{/* Does a component have the bundle mounted? Those that judge, and who registers by it. */}}
+{{- define "portcullis.hasBundle" -}}
+{{- if or (include "portcullis.judges" .) (and (eq .component "controller") (include "portcullis.registers" .root) (eq .root.Values.bundle.source "chart")) -}}true{{- end -}}
 {{- end }}

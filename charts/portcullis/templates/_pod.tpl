@@ -11,7 +11,7 @@ metadata:
     app.kubernetes.io/component: {{ .component }}
   annotations:
     kubectl.kubernetes.io/default-container: {{ .component }}
-    {{- if include "portcullis.judges" . }}
+    {{- if include "portcullis.hasBundle" . }}
     portcullis.dev/bundle: {{ include "portcullis.bundleChecksum" .root }}
     {{- end }}
     {{- with $values.podAnnotations }}
@@ -69,6 +69,15 @@ spec:
       imagePullPolicy: {{ .root.Values.images.pullPolicy }}
       args:
         {{- .args | trim | nindent 8 }}
+        {{- if ne .component "console" }}
+        {{- with .root.Values.telemetry }}
+        - --log-format={{ .logFormat }}
+        {{- with .otlpEndpoint }}
+        - --otlp-endpoint={{ . }}
+        - --trace-sample={{ $.root.Values.telemetry.sample }}
+        {{- end }}
+        {{- end }}
+        {{- end }}
         {{- range $values.extraArgs }}
         - {{ . | quote }}
         {{- end }}
@@ -81,7 +90,17 @@ spec:
         {{- with .ports }}
         {{- . | trim | nindent 8 }}
         {{- end }}
+        {{- if ne .component "console" }}
         - {name: probes, containerPort: {{ include "portcullis.probesPort" . }}, protocol: TCP}
+        {{- end }}
+      {{- if eq .component "console" }}
+      livenessProbe:
+        tcpSocket: {port: https}
+        periodSeconds: 10
+      readinessProbe:
+        tcpSocket: {port: https}
+        periodSeconds: 5
+      {{- else }}
       startupProbe:
         httpGet: {path: /livez, port: probes}
         periodSeconds: 2
@@ -96,6 +115,7 @@ spec:
         periodSeconds: 2
         timeoutSeconds: 2
         failureThreshold: 2
+      {{- end }}
       resources:
         {{- toYaml $values.resources | nindent 8 }}
       securityContext:
@@ -133,7 +153,7 @@ spec:
 {{- if $r.credentialsSecret }}
 - --registry-config=/registries/credentials/config.json
 {{- end }}
-{{- if and $r.trustedRootSecret (ne .component "scanner") }}
+{{- if and $r.trustedRootSecret (not (has .component (list "scanner" "console"))) }}
 - --trusted-root=/registries/sigstore/trusted_root.json
 {{- end }}
 {{- if $r.caConfigMap }}
@@ -178,7 +198,7 @@ spec:
 {{- if $r.credentialsSecret }}
 - {name: registry-credentials, mountPath: /registries/credentials, readOnly: true}
 {{- end }}
-{{- if and $r.trustedRootSecret (ne .component "scanner") }}
+{{- if and $r.trustedRootSecret (not (has .component (list "scanner" "console"))) }}
 - {name: trusted-root, mountPath: /registries/sigstore, readOnly: true}
 {{- end }}
 {{- if $r.caConfigMap }}
@@ -188,11 +208,11 @@ spec:
 - {name: credential-providers, mountPath: /registries/providers, readOnly: true}
 - {name: credential-programs, mountPath: /registries/programs, readOnly: true}
 {{- end }}
-{{- if include "portcullis.judges" . }}
+{{- if include "portcullis.hasBundle" . }}
 {{- if eq $b.source "chart" }}
 # By subPath: a bundle holds regular files only, and what a ConfigMap mounts as a folder is made of links.
 - {name: bundle, mountPath: /bundle/bundle.yaml, subPath: bundle.yaml, readOnly: true}
-{{- else if eq $b.source "cluster" }}
+{{- else if and (eq $b.source "cluster") (ne .component "controller") }}
 - {name: bundle-cache, mountPath: /bundle-cache}
 {{- else if eq $b.source "oci" }}
 - {name: bundle, mountPath: /bundle-verification, readOnly: true}
@@ -206,7 +226,7 @@ spec:
 {{- with $r.credentialsSecret }}
 - {name: registry-credentials, secret: {secretName: {{ . }}, defaultMode: 0440, items: [{key: .dockerconfigjson, path: config.json}]}}
 {{- end }}
-{{- if and $r.trustedRootSecret (ne .component "scanner") }}
+{{- if and $r.trustedRootSecret (not (has .component (list "scanner" "console"))) }}
 - {name: trusted-root, secret: {secretName: {{ $r.trustedRootSecret }}, defaultMode: 0440, items: [{key: trusted_root.json, path: trusted_root.json}]}}
 {{- end }}
 {{- with $r.caConfigMap }}
@@ -216,8 +236,8 @@ spec:
 - {name: credential-providers, configMap: {name: {{ $r.credentialProviders.configMap }}, items: [{key: config.yaml, path: config.yaml}]}}
 - {name: credential-programs, image: {reference: {{ $r.credentialProviders.image | quote }}, pullPolicy: IfNotPresent}}
 {{- end }}
-{{- if include "portcullis.judges" . }}
-{{- if eq $b.source "cluster" }}
+{{- if include "portcullis.hasBundle" . }}
+{{- if and (eq $b.source "cluster") (ne .component "controller") }}
 - {name: bundle-cache, emptyDir: {sizeLimit: 128Mi}}
 {{- else if has $b.source (list "chart" "oci") }}
 - {name: bundle, configMap: {name: portcullis-bundle}}
