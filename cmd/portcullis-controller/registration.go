@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,8 +47,8 @@ func (f *registrationFlags) register(set *pflag.FlagSet) {
 	set.Int32Var(&f.timeout, "webhook-timeout-seconds", configuration.DefaultTimeoutSeconds, "`seconds` the API server waits for an answer")
 	set.StringVar(&f.secretFile, "webhook-secret-path-file", "", "`file` with the secret first path segment, where the webhook has --caller=secret-path")
 	set.StringSliceVar(&f.nodeNamespaces, "webhook-node-namespaces", configuration.DefaultNodeNamespaces, "`namespaces` of the DaemonSets that a node needs to become ready")
-	set.StringVar(&f.bundle, "webhook-bundle", webhookBundleCluster, "whose `policies` the rules follow: cluster for the PolicyBundles, library for the built-in one, as the webhook has it")
-	set.StringVar(&f.profile, "webhook-profile", "", "`profile` of the library, where the webhook has --profile; all by default")
+	set.StringVar(&f.bundle, "webhook-bundle", webhookBundleCluster, "whose `policies` the rules follow, as the webhook has it: cluster for the PolicyBundles, library for the built-in one, or a folder with a bundle, read once")
+	set.StringVar(&f.profile, "webhook-profile", "", "`profile` of the library or the folder, where the webhook has --profile; all by default")
 }
 
 // check finds flags that contradict each other or cannot be.
@@ -72,10 +73,12 @@ func (f *registrationFlags) check(set *pflag.FlagSet) error {
 		return usage.Errorf("--webhook-name is %q, which no object can be called: give lower case letters, digits and dashes", f.name)
 	case f.timeout < 1 || f.timeout > 30:
 		return usage.Errorf("--webhook-timeout-seconds is %d: Kubernetes allows 1 to 30", f.timeout)
-	case f.bundle != webhookBundleCluster && f.bundle != webhookBundleLibrary:
-		return usage.Errorf("--webhook-bundle is %q: choose %s or %s; for a webhook with a bundle of its own apply what portcullis-webhook --print-config prints", f.bundle, webhookBundleCluster, webhookBundleLibrary)
-	case f.profile != "" && f.bundle != webhookBundleLibrary:
-		return usage.Errorf("--webhook-profile is for --webhook-bundle=%s: leave it out, each PolicyBundle chooses by namespace", webhookBundleLibrary)
+	case f.bundle != webhookBundleCluster && f.bundle != webhookBundleLibrary && !strings.ContainsRune(f.bundle, '/'):
+		return usage.Errorf("--webhook-bundle is %q: choose %s, %s, or a folder, as ./%s; for a webhook with an artifact of a registry apply what portcullis-webhook --print-config prints", f.bundle, webhookBundleCluster, webhookBundleLibrary, f.bundle)
+	case strings.HasPrefix(f.bundle, "oci://"):
+		return usage.Errorf("--webhook-bundle is an artifact of a registry, which is not fetched for this: apply what portcullis-webhook --print-config prints")
+	case f.profile != "" && f.bundle == webhookBundleCluster:
+		return usage.Errorf("--webhook-profile is for --webhook-bundle=%s or a folder: leave it out, each PolicyBundle chooses by namespace", webhookBundleLibrary)
 	}
 	return nil
 }
@@ -149,8 +152,8 @@ func (f *registrationFlags) tasks(config *rest.Config, of controller.Options, le
 		return nil, usage.New(err)
 	}
 	metrics(options.Metrics)
-	if f.bundle == webhookBundleLibrary {
-		lineup, err := libraryLineup(f.profile)
+	if f.bundle != webhookBundleCluster {
+		lineup, err := bundleLineup(f.bundle, f.profile)
 		if err != nil {
 			return nil, err
 		}
@@ -164,19 +167,31 @@ func (f *registrationFlags) tasks(config *rest.Config, of controller.Options, le
 	return []func(context.Context) error{made.Run, func(ctx context.Context) error { watch.Run(ctx); return nil }}, nil
 }
 
-// libraryLineup are the built-in policies, those of profiles that nothing is assigned to, too: they may be tomorrow, with the same
-// configuration.
-func libraryLineup(profile string) (*admission.Lineup, error) {
-	bundle, err := policies.Load(library.FS())
+// bundleLineup are the policies of the built-in library or of a folder, those of profiles that nothing is assigned to, too: they may be
+// tomorrow, with the same configuration.
+func bundleLineup(from, profile string) (*admission.Lineup, error) {
+	bundle, err := loadBundle(from)
 	if err != nil {
-		return nil, fmt.Errorf("loading the built-in library: %w", err)
+		return nil, fmt.Errorf("loading the policies of --webhook-bundle: %w: give the bundle that the webhook has", err)
 	}
 	engine, err := policies.NewEngine(bundle)
 	if err != nil {
-		return nil, fmt.Errorf("loading the built-in library: %w", err)
+		return nil, fmt.Errorf("loading the policies of --webhook-bundle: %w: give the bundle that the webhook has", err)
 	}
 	if profiles := bundle.Profiles(); profile != "" && !slices.Contains(profiles, profile) {
-		return nil, usage.Errorf("--webhook-profile is %q: the library has %s", profile, strings.Join(profiles, ", "))
+		return nil, usage.Errorf("--webhook-profile is %q: the bundle has %s", profile, strings.Join(profiles, ", "))
 	}
 	return admission.Solo(engine), nil
+}
+
+func loadBundle(from string) (*policies.Bundle, error) {
+	if from == webhookBundleLibrary {
+		return policies.Load(library.FS())
+	}
+	for _, foreign := range []string{"gatekeeper", "conftest"} {
+		if _, err := os.Stat(filepath.Join(from, foreign)); err == nil {
+			return nil, fmt.Errorf("it has policies of %s, whose rules are not known here: apply what portcullis-webhook --print-config prints", foreign)
+		}
+	}
+	return policies.Load(os.DirFS(from), policies.Included{Name: "library", Files: library.FS()})
 }
