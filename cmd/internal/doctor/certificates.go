@@ -116,9 +116,14 @@ func (p *patient) serving(ctx context.Context, r *Result, e *entry, roots []*x50
 	for _, c := range chain[1:] {
 		between.AddCert(c)
 	}
-	// By its own middle: whether it is over was said above.
-	middle := leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2)
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: pool, Intermediates: between, CurrentTime: middle, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}); err != nil {
+	// At the first moment at which all are valid: whether one is over was said above.
+	first := leaf.NotBefore
+	for _, c := range append(chain[1:], roots...) {
+		if c.NotBefore.After(first) && c.NotBefore.Before(leaf.NotAfter) {
+			first = c.NotBefore
+		}
+	}
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: pool, Intermediates: between, CurrentTime: first, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}); err != nil {
 		r.problem(fmt.Sprintf(register, p.Namespace), "The webhook's certificate is not signed by the authority that the API server was given: %v", err)
 		return
 	}

@@ -144,6 +144,9 @@ func capital(text string) string {
 
 // reason is an error of the API server in its own words, without what client-go puts around it.
 func reason(err error) string {
+	if err == nil {
+		return ""
+	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Message != "" {
 		return status.Status().Message

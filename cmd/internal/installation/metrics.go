@@ -3,6 +3,7 @@ package installation
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 )
 
@@ -102,11 +105,28 @@ func (i *Installation) RawMetrics(ctx context.Context, component Component, pod 
 func (i *Installation) Readiness(ctx context.Context, component Component, pod *corev1.Pod) (string, error) {
 	return i.readiness.get(ctx, pod.Name, func(ctx context.Context) (string, error) {
 		text, err := i.probe(component, pod, "/readyz").Do(ctx).Raw()
-		if bytes.HasPrefix(text, []byte("[")) {
+		if err == nil {
 			return string(text), nil
+		}
+		if said := unready(err); said != "" {
+			return said, nil
 		}
 		return "", err
 	})
+}
+
+// unready is what a pod says that is not ready (503), "" for other failures. The client keeps the first 2 KiB of such an answer.
+func unready(err error) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return ""
+	}
+	for _, cause := range status.Status().Details.Causes {
+		if cause.Type == metav1.CauseTypeUnexpectedServerResponse && strings.HasPrefix(cause.Message, "[") {
+			return cause.Message
+		}
+	}
+	return ""
 }
 
 // probe is the request for a page of a pod's probes.
