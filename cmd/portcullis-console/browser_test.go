@@ -74,7 +74,7 @@ func TestABrowserShowsHostileTextsAsTexts(t *testing.T) {
 	b := surf(t, c, w.token(t, "ann"))
 	shown := 0
 	for _, page := range allPages {
-		visit(t, b, c.base+page)
+		visit(t, b, c.base+w.real(page))
 		var found struct {
 			Pwned, Text bool
 			Title       string
@@ -136,7 +136,7 @@ func TestPagesAreUsedByKeyboard(t *testing.T) {
 	w.story(t, hostile)
 	c := w.open(t)
 	b := surf(t, c, w.token(t, "ann"))
-	visit(t, b, c.base+"/quarantine?name=q-shop")
+	visit(t, b, c.base+w.real("/quarantine?name=q-shop"))
 	press := func(key string) {
 		t.Helper()
 		if err := b.Press(t.Context(), key); err != nil {
@@ -170,7 +170,7 @@ func TestPagesAreUsedByKeyboard(t *testing.T) {
 	if !strings.Contains(text, "It is approved") {
 		t.Errorf("the page says %q", text)
 	}
-	if by := nested(w.quarantine(t, "q-shop"), "spec", "approval", "by"); by != "ann" {
+	if by := nested(w.quarantine(t, w.real("q-shop")), "spec", "approval", "by"); by != "ann" {
 		t.Errorf("it is approved by %q, want ann", by)
 	}
 }
@@ -223,7 +223,7 @@ func TestPagesCanBeReadLightAndDarkWideAndNarrow(t *testing.T) {
 			if err := b.Look(t.Context(), view.width, view.height, view.colours); err != nil {
 				t.Fatal(err)
 			}
-			visit(t, b, c.base+view.page)
+			visit(t, b, c.base+w.real(view.page))
 			var bad []string
 			evaluate(t, b, contrast, &bad)
 			if len(bad) > 0 {

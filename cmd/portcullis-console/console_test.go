@@ -54,7 +54,7 @@ func TestEverybodySeesWhatTheyMay(t *testing.T) {
 			one := &console{t: t, base: c.base, output: c.output}
 			one.browser = one.client()
 			one.login(w.token(t, test.user))
-			_, body := one.get(test.path)
+			_, body := one.get(w.real(test.path))
 			for _, text := range test.sees {
 				if !strings.Contains(body, text) {
 					t.Errorf("%q is not on the page:\n%s", text, body)
@@ -100,7 +100,7 @@ func TestTheTokenIsInNoPageAndCookiesAreSealed(t *testing.T) {
 		}
 	}
 	for _, page := range append(allPages, "/login", "/assets/app.js") {
-		response, err := c.browser.Get(c.base + page)
+		response, err := c.browser.Get(c.base + w.real(page))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func TestFormsOfOthersDoNothing(t *testing.T) {
 	w.story(t, hostile)
 	c := w.open(t)
 	c.login(w.token(t, "ann"))
-	form := url.Values{"name": {"q-shop"}, "reason": {"because"}, "csrf": {c.csrf()}}
+	form := url.Values{"name": {w.real("q-shop")}, "reason": {"because"}, "csrf": {c.csrf()}}
 	send := func(change func(*http.Request)) int {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.base+"/quarantine/approve", strings.NewReader(form.Encode()))
 		if err != nil {
@@ -165,7 +165,7 @@ func TestFormsOfOthersDoNothing(t *testing.T) {
 	if code := send(func(*http.Request) {}); code != http.StatusForbidden {
 		t.Errorf("without the form's token: %d, want 403", code)
 	}
-	if q := w.quarantine(t, "q-shop"); nested(q, "spec", "approval", "by") != "" {
+	if q := w.quarantine(t, w.real("q-shop")); nested(q, "spec", "approval", "by") != "" {
 		t.Errorf("it was approved: %v", q.Object["spec"])
 	}
 }
@@ -189,28 +189,28 @@ func TestWhoMayDecides(t *testing.T) {
 	w.story(t, hostile)
 	c := w.open(t)
 	c.login(w.token(t, "cleo"))
-	code, body := c.post("/quarantine/approve", url.Values{"name": {"q-shop"}, "reason": {"I want to"}, "csrf": {c.csrf()}})
+	code, body := c.post("/quarantine/approve", url.Values{"name": {w.real("q-shop")}, "reason": {"I want to"}, "csrf": {c.csrf()}})
 	if code != http.StatusForbidden || !strings.Contains(body, "you may not decide about quarantines") {
 		t.Errorf("without the right: %d %s, want 403 and why", code, body)
 	}
-	if by := nested(w.quarantine(t, "q-shop"), "spec", "approval", "by"); by != "" {
+	if by := nested(w.quarantine(t, w.real("q-shop")), "spec", "approval", "by"); by != "" {
 		t.Fatalf("it was approved by %s", by)
 	}
 	c.browser = c.client()
 	c.login(w.token(t, "ann"))
-	if code, body := c.post("/quarantine/approve", url.Values{"name": {"q-shop"}, "reason": {"  "}, "csrf": {c.csrf()}}); code != http.StatusBadRequest || !strings.Contains(body, "Give a reason") {
+	if code, body := c.post("/quarantine/approve", url.Values{"name": {w.real("q-shop")}, "reason": {"  "}, "csrf": {c.csrf()}}); code != http.StatusBadRequest || !strings.Contains(body, "Give a reason") {
 		t.Errorf("without a reason: %d %s", code, body)
 	}
-	if code, body = c.post("/quarantine/approve", url.Values{"name": {"q-shop"}, "reason": {"Confirmed with the owner of shop"}, "csrf": {c.csrf()}}); code != http.StatusOK || !strings.Contains(body, "It is approved") {
+	if code, body = c.post("/quarantine/approve", url.Values{"name": {w.real("q-shop")}, "reason": {"Confirmed with the owner of shop"}, "csrf": {c.csrf()}}); code != http.StatusOK || !strings.Contains(body, "It is approved") {
 		t.Errorf("approving: %d %s", code, body)
 	}
-	if code, body = c.post("/quarantine/release", url.Values{"name": {"q-bank"}, "reason": {"A test of ours"}, "csrf": {c.csrf()}}); code != http.StatusOK || !strings.Contains(body, "It is being released") {
+	if code, body = c.post("/quarantine/release", url.Values{"name": {w.real("q-bank")}, "reason": {"A test of ours"}, "csrf": {c.csrf()}}); code != http.StatusOK || !strings.Contains(body, "It is being released") {
 		t.Errorf("releasing: %d %s", code, body)
 	}
-	if q := w.quarantine(t, "q-shop"); nested(q, "spec", "approval", "by") != "ann" || nested(q, "spec", "approval", "reason") != "Confirmed with the owner of shop" {
+	if q := w.quarantine(t, w.real("q-shop")); nested(q, "spec", "approval", "by") != "ann" || nested(q, "spec", "approval", "reason") != "Confirmed with the owner of shop" {
 		t.Errorf("the approval is %v, want one by ann", q.Object["spec"])
 	}
-	if q := w.quarantine(t, "q-bank"); nested(q, "spec", "release", "by") != "ann" {
+	if q := w.quarantine(t, w.real("q-bank")); nested(q, "spec", "release", "by") != "ann" {
 		t.Errorf("the release is %v, want one by ann", q.Object["spec"])
 	}
 	if code, body = c.post("/quarantine/release", url.Values{"name": {"q-none"}, "reason": {"x"}, "csrf": {c.csrf()}}); code != http.StatusNotFound {
@@ -364,9 +364,11 @@ func TestAStreamShowsWhatComes(t *testing.T) {
 	go follow(response.Body, lines)
 	w.ring.Add(denied("bank", "hidden-one"))
 	w.ring.Add(denied("shop", "fresh-one"))
+	var seen []string
 	for timeout := time.After(time.Minute); ; {
 		select {
 		case line := <-lines:
+			seen = append(seen, line)
 			if strings.Contains(line, "hidden-one") {
 				t.Fatalf("another namespace's decision is shown: %s", line)
 			}
@@ -374,7 +376,7 @@ func TestAStreamShowsWhatComes(t *testing.T) {
 				return
 			}
 		case <-timeout:
-			t.Fatal("it did not come")
+			t.Fatalf("it did not come; what came is %q", seen)
 		}
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -106,6 +109,16 @@ type world struct {
 	ring    *decisions.Ring
 	webhook *httptest.Server
 	now     time.Time
+	// names are those of the quarantines: "q-shop" stands for that of shop. The real one follows from the pod's UID.
+	names map[string]string
+}
+
+// real puts the names of quarantines into a text.
+func (w *world) real(text string) string {
+	for stands, name := range w.names {
+		text = strings.ReplaceAll(text, stands, name)
+	}
+	return text
 }
 
 var (
@@ -148,7 +161,7 @@ func newWorld() (*world, error) {
 			return nil, err
 		}
 	}
-	w := &world{control: control, ring: decisions.NewRing(decisions.DefaultSize, "webhook-1"), now: time.Now().UTC()}
+	w := &world{control: control, ring: decisions.NewRing(decisions.DefaultSize, "webhook-1"), now: time.Now().UTC(), names: map[string]string{}}
 	if w.admin, err = dynamic.NewForConfig(config); err != nil {
 		return nil, err
 	}
@@ -212,7 +225,9 @@ func (w *world) create(t *testing.T, resource schema.GroupVersionResource, manif
 	}
 	var made *unstructured.Unstructured
 	clustertest.Eventually(t, "creating "+object.GetName(), func() (err error) {
-		made, err = client.Create(t.Context(), &object, metav1.CreateOptions{})
+		if made, err = client.Create(t.Context(), &object, metav1.CreateOptions{}); apierrors.IsInvalid(err) {
+			t.Fatal(err)
+		}
 		return err
 	})
 	if status, has := object.Object["status"]; has {
@@ -260,10 +275,12 @@ func (w *world) story(t *testing.T, said string) {
   spec: {serviceAccountName: web, automountServiceAccountToken: false, containers: [{name: app, image: "ghcr.io/acme/web@%s", env: [{name: DB, valueFrom: {secretKeyRef: {name: web-db, key: password}}}]}]}}`, namespace, set.GetUID(), digest)
 		w.create(t, gv("", "v1", "events"), `{apiVersion: v1, kind: Event, metadata: {name: refused, namespace: %s}, type: Warning, reason: FailedCreate, reportingComponent: replicaset-controller, lastTimestamp: %s, count: 3,
   message: %s, involvedObject: {apiVersion: apps/v1, kind: ReplicaSet, name: web-1, namespace: %s}}`, namespace, q(w.ago(20*time.Minute)), q(`admission webhook "validate.portcullis.dev" denied the request: container "app" is privileged `+said), namespace)
-		w.create(t, v1alpha1.Quarantines, `{apiVersion: runtime.portcullis.dev/v1alpha1, kind: Quarantine, metadata: {name: q-%s},
-  spec: {pod: {namespace: %s, name: web-1-abcde, uid: %s, images: [%q]}, owner: {group: apps, version: v1, kind: Deployment, name: web}, mode: approve, actions: [{action: isolate, mode: approve, policy: runtime/shell, parameters: {}}],
-    triggers: [{policy: runtime/shell, message: "A shell was started", event: e1, rule: Terminal shell in container, priority: Critical, time: %s, output: %s}]},
-  status: {phase: AwaitingApproval, reason: it waits for a person}}`, namespace, namespace, pod.GetUID(), digest, q(w.micro(12*time.Minute)), q("bash in web-1-abcde "+said))
+		sum := sha256.Sum256([]byte(pod.GetUID()))
+		w.names["q-"+namespace] = "q-" + hex.EncodeToString(sum[:])[:20]
+		w.create(t, v1alpha1.Quarantines, `{apiVersion: runtime.portcullis.dev/v1alpha1, kind: Quarantine, metadata: {name: %s},
+  spec: {pod: {namespace: %s, name: web-1-abcde, uid: %s, images: [%q]}, owner: {group: apps, version: v1, kind: Deployment, name: web}, mode: approve, actions: [{action: isolate, mode: approve, policy: runtime/shell, message: A shell was started}],
+    triggers: [{policy: runtime/shell, message: "A shell was started", event: e1, rule: Terminal shell in container, priority: critical, time: %s, output: %s}]},
+  status: {phase: AwaitingApproval, reason: it waits for a person}}`, w.names["q-"+namespace], namespace, pod.GetUID(), digest, q(w.micro(12*time.Minute)), q("bash in web-1-abcde "+said))
 		w.create(t, policy.Exceptions, `{apiVersion: policy.portcullis.dev/v1alpha1, kind: PolicyException, metadata: {name: legacy-%s, namespace: %s},
   spec: {policy: pods/host-network, selector: {namespaces: [%s]}, reason: %s, owner: team-%s, expires: %s}}`, namespace, namespace, namespace, q("Moves to a proxy. "+said), namespace, q(w.now.Add(72*time.Hour).Format(time.DateOnly)))
 		w.create(t, gv("wgpolicyk8s.io", "v1alpha2", "policyreports"), `{apiVersion: wgpolicyk8s.io/v1alpha2, kind: PolicyReport, metadata: {name: portcullis, namespace: %s}, summary: {pass: 41, fail: %d, warn: 6, error: 0, skip: 1}, results: []}`, namespace, len(namespace)%3*4+3)
