@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +37,7 @@ type entry struct {
 	result  Result
 	content uint64
 	version string
+	judged  time.Time
 	pass    uint64
 }
 
@@ -73,6 +73,7 @@ func (l *Ledger) Begin() uint64 {
 func (l *Ledger) Put(r Result, content uint64, version string) Judged {
 	scope, k := l.scopeOf(r.Object), keyOf(r.Object)
 	r = r.Compact()
+	at := r.At
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if older(version, l.gone[k]) {
@@ -97,7 +98,7 @@ func (l *Ledger) Put(r Result, content uint64, version string) Judged {
 			r.At = before.At
 		}
 		if !judged.Changed && before.Owner != nil == (r.Owner != nil) && before.Dormant == r.Dormant && before.Object == r.Object && before.Matched == r.Matched {
-			was.content, was.version, was.pass, was.result.Revision = content, version, l.pass, r.Revision
+			was.content, was.version, was.judged, was.pass, was.result.Revision = content, version, at, l.pass, r.Revision
 			return judged
 		}
 	} else {
@@ -105,7 +106,7 @@ func (l *Ledger) Put(r Result, content uint64, version string) Judged {
 	}
 	judged.Critical = judged.Changed && newCritical(judged.Before, &r)
 	l.intern(&r)
-	p.entries[k] = &entry{r, content, version, l.pass}
+	p.entries[k] = &entry{r, content, version, at, l.pass}
 	p.dirty = true
 	return judged
 }
@@ -347,28 +348,43 @@ func (l *Ledger) Worst() map[string]int {
 	return worst
 }
 
-// NextEnd is when the first exception ends that waives something, zero where none does after now.
-func (l *Ledger) NextEnd(now time.Time) time.Time {
+// NextEnd is when the first exception ends of those that waived something when it was judged last, zero for none. It may have
+// come already.
+func (l *Ledger) NextEnd() time.Time {
+	var next time.Time
+	l.ends(func(_ Reference, at time.Time) {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	})
+	return next
+}
+
+// Ended are the objects of which an exception waived something that has ended since they were judged, sorted.
+func (l *Ledger) Ended(now time.Time) []Reference {
+	var ended []Reference
+	l.ends(func(r Reference, at time.Time) {
+		if !now.Before(at) {
+			ended = append(ended, r)
+		}
+	})
+	slices.SortFunc(ended, CompareOrder)
+	return slices.Compact(ended)
+}
+
+// ends visits the ends of exceptions that come after an object was judged: what was judged after one knows of it.
+func (l *Ledger) ends(visit func(Reference, time.Time)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var next time.Time
 	for _, p := range l.scopes {
 		for _, e := range p.entries {
 			for n := range e.result.Findings {
 				if until := e.result.Findings[n].ExceptedUntil; until != "" {
-					if at := moment(until); at.After(now) && (next.IsZero() || at.Before(next)) {
-						next = at
+					if at := moment(until); at.After(e.judged) {
+						visit(e.result.Object, at)
 					}
 				}
 			}
 		}
 	}
-	return next
-}
-
-// Ended says that an exception that waived something has ended.
-func Ended(r *Result, now time.Time) bool {
-	return slices.ContainsFunc(r.Findings, func(f policies.Finding) bool {
-		return f.ExceptedBy != "" && !now.Before(cmp.Or(moment(f.ExceptedUntil), now.Add(time.Hour)))
-	})
 }

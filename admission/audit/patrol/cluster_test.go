@@ -189,7 +189,6 @@ func bundle(t *testing.T, serial int, colours ...string) *policies.Engine {
 # title: Not %[1]s
 # description: Objects must not be %[1]s.
 # custom:
-#   id: colours/%[1]s
 #   severity: %[4]s
 #   remediation: Choose another colour.
 #   match: {resources: [{group: "", resources: [%[2]s]}]}
@@ -197,7 +196,7 @@ func bundle(t *testing.T, serial int, colours ...string) *policies.Engine {
 #   fixReason: Only its owner knows another colour.
 package portcullis.colours.%[1]s
 
-deny contains {"message": "is %[1]s", "path": "data.colour"} if %[3]s
+deny contains {"msg": "is %[1]s", "path": "data.colour"} if %[3]s
 `, colour, resource, rule, severity)}
 		manifest += "- {policy: colours/" + colour + "}\n"
 	}
@@ -248,7 +247,7 @@ type requests struct {
 }
 
 func (r *requests) wrap(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(request *http.Request) (*http.Response, error) {
+	return &roundTripper{next, func(request *http.Request) (*http.Response, error) {
 		r.mu.Lock()
 		r.all = append(r.all, request.Method+" "+request.URL.Path+"?"+request.URL.RawQuery)
 		fail := r.fail
@@ -259,12 +258,18 @@ func (r *requests) wrap(next http.RoundTripper) http.RoundTripper {
 			}
 		}
 		return next.RoundTrip(request)
-	})
+	}}
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
+type roundTripper struct {
+	next http.RoundTripper
+	do   func(*http.Request) (*http.Response, error)
+}
 
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+func (r *roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return r.do(request) }
+
+// WrappedRoundTripper lets requests be cancelled.
+func (r *roundTripper) WrappedRoundTripper() http.RoundTripper { return r.next }
 
 // lists are the resources that were listed since the last call.
 func (r *requests) lists() []string {
@@ -426,7 +431,8 @@ func TestAnExceptionWaivesAndEndsByItself(t *testing.T) {
 	r.requests.lists()
 	r.clock.pass(2 * time.Hour)
 	r.Wake()
-	r.eventually(t, "except-1", "ConfigMap c0: is red", "ConfigMap c1: is red")
+	lapsed := " (exception old-friend expired on " + r.clock.now().Add(-time.Hour).UTC().Format(time.DateOnly) + ")"
+	r.eventually(t, "except-1", "ConfigMap c0: is red"+lapsed, "ConfigMap c1: is red")
 	if got := r.requests.lists(); len(got) > 0 {
 		t.Errorf("for an exception that has ended listed %q, want only the object looked at", got)
 	}

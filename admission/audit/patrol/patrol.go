@@ -217,15 +217,15 @@ func (p *Patrol) see() {
 		p.reexcept(before, lineup)
 	}
 	if ended {
-		for _, object := range p.ledger.Find(func(r *audit.Result) bool { return audit.Ended(r, now) }) {
+		for _, object := range p.ledger.Ended(now) {
 			p.addObject(object)
 		}
 		if !ramp.IsZero() && !now.Before(ramp) {
 			p.add(area{}) // whom it concerns only the policies know
 		}
 	}
-	if changed || ended {
-		p.schedule(now, lineup)
+	if changed || !ramp.IsZero() && !now.Before(ramp) {
+		p.schedule(now, lineup) // of exceptions: when those are judged that have ended
 	}
 	if fullDue {
 		p.add(area{})
@@ -242,7 +242,7 @@ func (p *Patrol) see() {
 func (p *Patrol) schedule(now time.Time, lineup *admission.Lineup) {
 	ramp := audit.NextRamp(lineup, now)
 	next := ramp
-	if end := p.ledger.NextEnd(now); !end.IsZero() && (next.IsZero() || end.Before(next)) {
+	if end := p.ledger.NextEnd(); !end.IsZero() && (next.IsZero() || end.Before(next)) {
 		next = end
 	}
 	p.mu.Lock()
@@ -295,7 +295,7 @@ func (p *Patrol) rest(ctx context.Context) {
 		}
 	}
 	p.mu.Unlock()
-	timer := time.NewTimer(max(next.Sub(p.options.Now()), 100*time.Millisecond))
+	timer := time.NewTimer(max(next.Sub(p.options.Now()), time.Second))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

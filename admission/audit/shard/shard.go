@@ -114,6 +114,7 @@ func (m *Members) Run(ctx context.Context) {
 func (m *Members) Step(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, m.options.Duration/3)
 	defer cancel()
+	m.count() // a process that was stopped for a while learns first that it has lost its share
 	err := m.renew(ctx)
 	if err == nil {
 		err = m.look(ctx)

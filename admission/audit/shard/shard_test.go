@@ -135,6 +135,21 @@ func TestALeaseThatNobodyRenewsIsDeletedInTheEnd(t *testing.T) {
 	}
 }
 
+// TestWhoeverWasStoppedIsToldThatHeLostHisShare: what happened meanwhile others have seen, and he has not.
+func TestWhoeverWasStoppedIsToldThatHeLostHisShare(t *testing.T) {
+	s := newScene(t, "a", "b")
+	s.pass(DefaultDuration)
+	told := 0
+	s.members[1].options.Changed = func() { told++ }
+	s.alive[1] = false
+	s.pass(2 * DefaultDuration)
+	s.alive[1] = true
+	s.pass(DefaultDuration)
+	if told != 2 {
+		t.Errorf("b was told %d times, want that it lost its share and that it has one", told)
+	}
+}
+
 func TestGoodbyesAreSaid(t *testing.T) {
 	changed := make(chan struct{}, 10)
 	kube := fake.NewClientset()

@@ -78,7 +78,7 @@ func New(config *rest.Config, options Options) (*Client, error) {
 func (c *Client) List(ctx context.Context, kind Kind, namespace string, yield func(audit.Object) error) (resourceVersion string, err error) {
 	for restart := 0; ; restart++ {
 		resourceVersion, err = c.list(ctx, kind, namespace, yield)
-		if !apierrors.IsResourceExpired(err) || restart == maxRestarts || ctx.Err() != nil {
+		if !Expired(err) || restart == maxRestarts || ctx.Err() != nil {
 			return resourceVersion, err
 		}
 	}
@@ -262,7 +262,8 @@ func (c *Client) Watch(ctx context.Context, kind Kind, resourceVersion string, y
 
 // Expired says of an error of Watch that the kind has to be listed again.
 func Expired(err error) bool {
-	return errors.Is(err, errExpired) || apierrors.IsResourceExpired(err) || apierrors.IsGone(err)
+	status := apierrors.APIStatus(nil)
+	return errors.Is(err, errExpired) || errors.As(err, &status) && status.Status().Code == http.StatusGone
 }
 
 // Denied says of an error that rights are missing.
