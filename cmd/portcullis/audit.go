@@ -13,6 +13,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/audit"
 	"github.com/portcullis-dev/portcullis/admission/gate"
+	"github.com/portcullis-dev/portcullis/cmd/internal/bundlesource"
 	"github.com/portcullis-dev/portcullis/cmd/internal/version"
 )
 
@@ -62,7 +63,12 @@ people to look at.
 
   # What a default-deny would cut off, and what requests cost
   portcullis audit --write-network-policies netpol/ --price-cpu-hour 0.0316 --price-gib-hour 0.0042`,
-		RunE: func(command *cobra.Command, args []string) error { return p.audit(command.Context(), &f, args) },
+		RunE: func(command *cobra.Command, args []string) error {
+			if err := f.sameCluster(command.Flags()); err != nil {
+				return err
+			}
+			return p.audit(command.Context(), &f, args)
+		},
 	}
 	f.bundle.register(command, &f.images.registries)
 	f.target.register(command.Flags())
@@ -78,6 +84,21 @@ people to look at.
 	complete(command, "scan", scanMissing, scanAlways, scanNever)
 	complete(command, "exceptions-as", exceptionsOfCluster, exceptionsOfBundle)
 	return command
+}
+
+// sameCluster has the bundles of a cluster taken from the one that is audited, unless it is said where else.
+func (f *auditFlags) sameCluster(flags *pflag.FlagSet) error {
+	const elsewhere = "bundle-kubeconfig"
+	if _, of := bundlesource.InCluster(f.bundle.ref); !of || flags.Changed(elsewhere) {
+		return nil
+	}
+	if f.target.context != "" {
+		return usagef("--bundle %s reads the current context of a kubeconfig, and --context names another one: say with --%s whose bundles judge, or make it the current one", f.bundle.ref, elsewhere)
+	}
+	if f.target.kubeconfig != "" {
+		return flags.Set(elsewhere, f.target.kubeconfig)
+	}
+	return nil
 }
 
 // check finds flags that contradict each other before anything is asked or judged.
