@@ -27,7 +27,8 @@ const (
 	maxReaders       = 64 // at once, of whom
 	maxReadersOfUser = 8  // are one user's
 	batch            = 100
-	writeTimeout     = 10 * time.Second
+	// A write, and the time between two: over HTTP/2 a deadline that passes resets the stream, whether or not something is written.
+	writeTimeout = 3 * heartbeat
 	// A follower asks again after this long: a token may have been revoked, and connections are to move to new replicas.
 	longest = 10 * time.Minute
 	// An empty line shows both sides that the other one is there; rights are asked for again as often.
@@ -159,6 +160,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, token string, as
 		ticker := time.NewTicker(heartbeat)
 		defer ticker.Stop()
 		wake = ticker.C
+		_ = control.SetReadDeadline(time.Time{}) // the server's limit for reading a request would end it: it is read
 	}
 	ends := h.options.Now().Add(longest)
 	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // a writer without deadlines is a test's

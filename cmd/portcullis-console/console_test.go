@@ -265,7 +265,7 @@ func TestAKubeconfigIsForWhoeverHasTheLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := start(t, "--kubeconfig="+kubeconfig, "--webhook-ca="+w.control.CAFile, "--webhook-url="+w.webhook.URL)
+	c := start(t, "--kubeconfig="+kubeconfig, "--webhook-ca="+w.authority.File, "--webhook-url="+w.webhook.URL)
 	link := c.base
 	c.base = c.base[:strings.Index(c.base, "/login/once/")]
 	if _, body := c.get("/"); !strings.Contains(body, "acts with a kubeconfig on this machine") || strings.Contains(body, "textarea") {
@@ -308,7 +308,7 @@ func TestWithoutTheWebhookEventsAreShown(t *testing.T) {
 // A token goes to nobody who is not the webhook.
 func TestAStrangerIsSentNoToken(t *testing.T) {
 	w := theWorld(t)
-	pair, err := w.control.ServingCertificate("somebody-else.svc")
+	pair, err := w.authority.Issue("stranger", "somebody-else.portcullis-system.svc")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,10 +317,10 @@ func TestAStrangerIsSentNoToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	stranger := listenTLS(t, certificate)
-	c := start(t, "--api-server="+w.control.URL, "--api-server-ca="+w.control.CAFile, "--webhook-ca="+w.control.CAFile, "--webhook-url="+stranger.URL)
+	c := start(t, "--api-server="+w.control.URL, "--api-server-ca="+w.control.CAFile, "--webhook-ca="+w.authority.File, "--webhook-url="+stranger.URL)
 	c.login(w.token(t, "vic"))
 	_, body := c.get("/decisions?namespace=shop")
-	if !strings.Contains(body, "Events instead") || strings.Contains(body, "stolen") {
+	if !strings.Contains(body, "Events instead") || strings.Contains(body, "stolen") || !strings.Contains(body, "certificate is valid for") {
 		t.Errorf("got %s", body)
 	}
 }

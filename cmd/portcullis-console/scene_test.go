@@ -40,6 +40,7 @@ import (
 	secret "github.com/portcullis-dev/portcullis/secrets/v1alpha1"
 	"github.com/portcullis-dev/portcullis/test/cluster"
 	"github.com/portcullis-dev/portcullis/test/cluster/clustertest"
+	"github.com/portcullis-dev/portcullis/test/pki"
 )
 
 // hostile is in all places that somebody who may write an object can write to. Were one of them not escaped, there would be an element with this id.
@@ -108,7 +109,9 @@ type world struct {
 	admin   dynamic.Interface
 	ring    *decisions.Ring
 	webhook *httptest.Server
-	now     time.Time
+	// authority has signed the webhook's certificate.
+	authority *pki.Authority
+	now       time.Time
 	// names are those of the quarantines: "q-shop" stands for that of shop. The real one follows from the pod's UID.
 	names map[string]string
 }
@@ -183,7 +186,10 @@ func (w *world) startWebhook() error {
 	if err != nil {
 		return err
 	}
-	pair, err := w.control.ServingCertificate("portcullis-webhook.portcullis-system.svc")
+	if w.authority, err = pki.NewAuthority(worldDir, "webhook-ca"); err != nil {
+		return err
+	}
+	pair, err := w.authority.Issue("webhook", "portcullis-webhook.portcullis-system.svc")
 	if err != nil {
 		return err
 	}
@@ -417,7 +423,7 @@ func (c *console) client() *http.Client {
 // open starts a console for people with tokens.
 func (w *world) open(t *testing.T, args ...string) *console {
 	t.Helper()
-	return start(t, append([]string{"--api-server=" + w.control.URL, "--api-server-ca=" + w.control.CAFile, "--webhook-ca=" + w.control.CAFile, "--webhook-url=" + w.webhook.URL}, args...)...)
+	return start(t, append([]string{"--api-server=" + w.control.URL, "--api-server-ca=" + w.control.CAFile, "--webhook-ca=" + w.authority.File, "--webhook-url=" + w.webhook.URL}, args...)...)
 }
 
 // get reads a page.

@@ -96,7 +96,8 @@ func (v *visit) eventRows(ctx context.Context) ([]eventRow, bool, error) {
 const (
 	streamLongest  = 9 * time.Minute
 	streamInterval = 15 * time.Second
-	streamWrite    = 10 * time.Second
+	// Over HTTP/2 a deadline that passes resets the stream, whether or not something is written.
+	streamWrite = 3 * streamInterval
 )
 
 // stream sends decisions as they come, as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
@@ -104,6 +105,8 @@ func (v *visit) stream() error {
 	ctx, cancel := context.WithTimeout(v.r.Context(), min(streamLongest, v.session.Expires.Sub(v.o.Now())))
 	defer cancel()
 	control := http.NewResponseController(v.w)
+	// The server's limit for reading a request would end the stream: it is read.
+	_ = control.SetReadDeadline(time.Time{})
 	v.w.Header().Set("Content-Type", "text/event-stream")
 	lines := make(chan []byte)
 	ended := make(chan error, 1)
