@@ -25,7 +25,12 @@ func surf(t *testing.T, c *console, token string) *browser.Browser {
 	if path == "" {
 		t.Skip("there is no Chromium on this machine")
 	}
-	b, err := browser.Start(t.Context(), path, t.TempDir())
+	profile, err := os.MkdirTemp("", "chromium")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(profile) }) // some process of the browser may write there to its end
+	b, err := browser.Start(t.Context(), path, profile)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -321,11 +321,21 @@ func (b *Browser) Picture(ctx context.Context) ([]byte, error) {
 	return base64.StdEncoding.DecodeString(picture.Data)
 }
 
+// closeTimeout is for a browser to end by itself, with all its processes.
+const closeTimeout = 10 * time.Second
+
 // Close ends it.
 func (b *Browser) Close() {
 	if b.socket != nil {
-		b.socket.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		_ = b.call(ctx, "", "Browser.close", nil, nil) // else it is killed
+		defer b.socket.Close()
 	}
-	_ = b.command.Process.Kill() // it may have ended by itself
-	_ = b.command.Wait()
+	killer := time.AfterFunc(closeTimeout, func() { _ = b.command.Process.Kill() })
+	defer killer.Stop()
+	if b.socket == nil {
+		_ = b.command.Process.Kill()
+	}
+	_ = b.command.Wait() // how it ended says nothing
 }
