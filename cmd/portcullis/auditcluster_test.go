@@ -93,21 +93,24 @@ func (a *audited) says(output string, all ...string) {
 	}
 }
 
-func (a *audited) create(resource schema.GroupVersionResource, manifest string) {
+// create makes an object, and gives its uid.
+func (a *audited) create(resource schema.GroupVersionResource, manifest string) string {
 	a.t.Helper()
 	object := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal([]byte(manifest), &object.Object); err != nil {
 		a.t.Fatal(err)
 	}
+	var made *unstructured.Unstructured
 	var err error
 	if namespace := object.GetNamespace(); namespace != "" {
-		_, err = a.client.Resource(resource).Namespace(namespace).Create(a.t.Context(), object, metav1.CreateOptions{})
+		made, err = a.client.Resource(resource).Namespace(namespace).Create(a.t.Context(), object, metav1.CreateOptions{})
 	} else {
-		_, err = a.client.Resource(resource).Create(a.t.Context(), object, metav1.CreateOptions{})
+		made, err = a.client.Resource(resource).Create(a.t.Context(), object, metav1.CreateOptions{})
 	}
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	return string(made.GetUID())
 }
 
 func TestAClusterIsAudited(t *testing.T) {
@@ -119,17 +122,20 @@ func TestAClusterIsAudited(t *testing.T) {
 		t.Fatal(err)
 	}
 	deployments := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
-	a.create(deployments, `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop}, spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {automountServiceAccountToken: false, containers: [{name: app, image: a, securityContext: {privileged: true}, resources: {requests: {cpu: 250m, memory: 64Mi}}}]}}}}`)
-	// The controllers of the real cluster make its ReplicaSet and its pods.
-	clustertest.Until(t, "the pods of the Deployment", func() bool {
-		pods, err := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace("shop").List(t.Context(), metav1.ListOptions{})
-		return err == nil && len(pods.Items) == 2
-	})
+	pods := schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	const spec = `{automountServiceAccountToken: false, containers: [{name: app, image: a, securityContext: {privileged: true}, resources: {requests: {cpu: 250m, memory: 64Mi}}}]}`
+	const template = `{metadata: {labels: {app: web}}, spec: ` + spec + `}`
+	deployment := a.create(deployments, `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop}, spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: `+template+`}}`)
+	replicas := a.create(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}, `{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: web-6d4cf56db6, namespace: shop, labels: {app: web}, ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: web, uid: "`+deployment+`", controller: true}]}, spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: `+template+`}}`)
+	for _, name := range []string{"abcde", "bcdef"} {
+		a.create(pods, `{apiVersion: v1, kind: Pod, metadata: {name: web-6d4cf56db6-`+name+`, namespace: shop, labels: {app: web, pod-template-hash: 6d4cf56db6}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-6d4cf56db6, uid: "`+replicas+`", controller: true}]}, spec: `+spec+`}`)
+	}
+	a.create(pods, `{apiVersion: v1, kind: Pod, metadata: {name: idle, namespace: portcullis-system}, spec: {automountServiceAccountToken: false, containers: [{name: app, image: a}]}}`)
 
 	// Whoever may see everything: one mistake, counted where it was made, and the namespace.
 	text := a.run(cluster.Admin, 1, "--capacity")
 	a.says(text, `cluster/shop/deployments.apps/web: deny: Deployment shop/web: container "app" is privileged`, "cluster/namespaces/shop: deny: Namespace shop: no NetworkPolicy denies ingress",
-		"counted at owners: 3 findings", "shop          2           500m     -           128 MiB     -", "No usage is known")
+		"counted at owners: 3 findings", "500m", "128 MiB", "No usage is known")
 	if strings.Contains(text, "Pod shop/web") {
 		t.Errorf("the pods are reported, too, want their Deployment only:\n%s", text)
 	}
@@ -219,7 +225,7 @@ func (a *audited) interrupted() {
 	dir := a.t.TempDir()
 	page, history, exceptions := filepath.Join(dir, "page.html"), filepath.Join(dir, "runs.jsonl"), filepath.Join(dir, "exceptions.yaml")
 	var stderr bytes.Buffer
-	stdout := &cutting{at: "deny: Namespace shop", cut: cancel}
+	stdout := &cutting{at: "Deployment shop/", cut: cancel}
 	code := run(ctx, []string{"audit", "--bundle", a.dir, "--kubeconfig", kubeconfig, "--html", page, "--history", history, "--write-exceptions", exceptions, "--owner", "x"}, strings.NewReader(""), stdout, &stderr)
 	a.says(stdout.String()+stderr.String(), "the audit was interrupted after", "run it again")
 	if code != 1 && code != 3 {
