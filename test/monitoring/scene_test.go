@@ -3,9 +3,14 @@ package monitoring
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -22,7 +27,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/portcullis-dev/portcullis/test/cluster"
-	"github.com/portcullis-dev/portcullis/test/cluster/clustertest"
 	"github.com/portcullis-dev/portcullis/test/pki"
 	"github.com/portcullis-dev/portcullis/test/process"
 	"github.com/portcullis-dev/portcullis/test/programs"
@@ -43,6 +47,7 @@ type metric struct {
 // scene is a real API server, our programs beside it, and a Prometheus that reads them.
 type scene struct {
 	dir        string
+	programs   string // where they are
 	kubeconfig string
 	authority  *pki.Authority
 	serving    pki.Pair
@@ -57,6 +62,8 @@ type scene struct {
 const patience = 3 * time.Minute
 
 var client = &http.Client{Timeout: 10 * time.Second}
+
+var built = flag.String("programs", "", "`folder` with programs that were built before, to save building them")
 
 // shared is the scene of this package's tests: it starts once.
 var shared struct {
@@ -98,7 +105,10 @@ func newScene(t *testing.T) *scene {
 	shared.stop = append(shared.stop, func() { _ = os.RemoveAll(dir) })
 	s := &scene{dir: dir, probes: map[string]string{}, catalogs: map[string][]metric{}, texts: map[string]string{}}
 	names := []string{"portcullis-webhook", "portcullis-controller", "portcullis-scanner", "portcullis-responder", "portcullis-secrets"}
-	must(t, programs.Build(t.Context(), dir, names...))
+	if s.programs = *built; s.programs == "" {
+		s.programs = dir
+		must(t, programs.Build(t.Context(), dir, names...))
+	}
 	s.cluster(t)
 	s.authority, err = pki.NewAuthority(dir, "authority")
 	must(t, err)
@@ -106,9 +116,6 @@ func newScene(t *testing.T) *scene {
 	must(t, err)
 	for _, name := range names {
 		s.start(t, name)
-	}
-	for _, name := range names {
-		clustertest.Eventually(t, "the catalog of "+name, func() error { return s.read(t.Context(), name, "?catalog") })
 	}
 	s.prometheusStarts(t)
 	return s
@@ -172,22 +179,38 @@ func (s *scene) start(t *testing.T, name string) {
 	case "portcullis-controller":
 		args = append(append([]string{"serve"}, args...), append(replica, journal, "--webhook-service=portcullis-system/portcullis-webhook", "--audit")...)
 	case "portcullis-scanner":
-		args = append(append([]string{"serve"}, args...), "--name=one", "--work-dir="+own, "--key="+s.serving.KeyFile, "--database="+s.silent(t)+"/database:2", "--java-database=")
+		registry := s.silent(t)
+		args = append(append([]string{"serve"}, args...), "--name=one", "--work-dir="+own, "--allow-registry="+registry, "--key="+signingKey(t, own), "--database="+registry+"/database:2", "--java-database=")
 	case "portcullis-responder":
 		args = append(append([]string{"serve"}, args...), append(replica, journal, "--listen="+address(t), "--tls-cert="+s.serving.CertFile, "--tls-key="+s.serving.KeyFile,
 			"--client-ca="+s.authority.File, "--spool="+filepath.Join(own, "spool"), "--drain-delay=0s", "--drain-grace=1s")...)
 	case "portcullis-secrets":
 		args = append(append([]string{"serve"}, args...), append(replica, journal)...)
 	}
-	running, err := process.Start(process.Command{Name: name, Path: filepath.Join(s.dir, name), Args: args, LogFile: filepath.Join(s.dir, name+".log")})
+	running, err := process.Start(process.Command{Name: name, Path: filepath.Join(s.programs, name), Args: args, LogFile: filepath.Join(s.dir, name+".log")})
 	must(t, err)
 	shared.stop = append(shared.stop, func() { _ = running.Stop() })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	must(t, running.WaitUntil(ctx, func(ctx context.Context) error { return s.read(ctx, name, "") }))
+	must(t, running.WaitUntil(ctx, func(ctx context.Context) error {
+		return errors.Join(s.read(ctx, name, "?catalog"), s.read(ctx, name, ""))
+	}))
+}
+
+// signingKey makes a key for scans, as PKCS #8.
+func signingKey(t *testing.T, dir string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	must(t, err)
+	file := filepath.Join(dir, "scans.key")
+	must(t, pki.WritePEM(file, "PRIVATE KEY", der))
+	return file
 }
 
 // silent is a registry that takes calls and says nothing: the scanner waits there for its first database, and serves metrics meanwhile.
+// It gives up after a while: what it exposes is read when it starts.
 func (s *scene) silent(t *testing.T) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
