@@ -7,7 +7,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/portcullis-dev/portcullis/admission/gate"
 	"github.com/portcullis-dev/portcullis/policies/v1alpha1"
@@ -82,10 +82,7 @@ func TestTheGlassIsBrokenFromTheCommandLine(t *testing.T) {
 }
 
 // takeUp says of each that it is in force.
-func takeUp(ctx context.Context, glasses interface {
-	List(context.Context, metav1.ListOptions) (*unstructured.UnstructuredList, error)
-	UpdateStatus(context.Context, *unstructured.Unstructured, metav1.UpdateOptions, ...string) (*unstructured.Unstructured, error)
-}) {
+func takeUp(ctx context.Context, glasses dynamic.ResourceInterface) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
