@@ -84,7 +84,9 @@ func (b *BreakGlass) Ends() time.Time {
 }
 
 // Open says whether it counts at a time.
-func (b *BreakGlass) Open(now time.Time) bool { return now.Before(b.Ends()) && b.DeletionTimestamp == nil }
+func (b *BreakGlass) Open(now time.Time) bool {
+	return now.Before(b.Ends()) && b.DeletionTimestamp == nil
+}
 
 // Wants is its mode, with the default filled in. What is not known is the lesser one.
 func (b *BreakGlass) Wants() BreakGlassMode {
