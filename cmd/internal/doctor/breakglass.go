@@ -6,7 +6,6 @@ import (
 
 	"github.com/portcullis-dev/portcullis/policies/v1alpha1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -28,7 +27,11 @@ func lookAtBreakGlass(ctx context.Context, p *patient, r *Result) {
 	if !apierrors.IsNotFound(err) && !r.unread(err, "the BreakGlass objects", "list breakglasses") {
 		for n := range list.Items {
 			var b v1alpha1.BreakGlass
-			if err := k8sruntime.DefaultUnstructuredConverter.FromUnstructured(list.Items[n].Object, &b); err != nil || !b.Open(now) {
+			if err := decode(&list.Items[n], &b); err != nil {
+				r.unknown("kubectl get breakglasses --output yaml", "A BreakGlass cannot be read: %v", err)
+				continue
+			}
+			if !b.Open(now) {
 				continue
 			}
 			left := b.Ends().Sub(now).Round(time.Minute)

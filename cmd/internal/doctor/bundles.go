@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 )
 
 func bundles() Check {
@@ -164,7 +163,7 @@ func (p *patient) replicas(ctx context.Context) ([]v1alpha1.PolicyReplica, error
 	}
 	replicas := make([]v1alpha1.PolicyReplica, len(list.Items))
 	for n := range list.Items {
-		if err := k8sruntime.DefaultUnstructuredConverter.FromUnstructured(list.Items[n].Object, &replicas[n]); err != nil {
+		if err := decode(&list.Items[n], &replicas[n]); err != nil {
 			return nil, fmt.Errorf("reading the PolicyReplica %s: %w", list.Items[n].GetName(), err)
 		}
 	}

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -283,10 +284,10 @@ var breakages = map[string]breakage{
 		return c.says(installation.Responder, healthy(installation.Responder)+"portcullis_falco_events_dropped_total{reason=\"full\",priority=\"Critical\"} 3\n", "")
 	}, Problem, "has lost 3 events of priority Critical (full)"},
 	"a quarantine waits for approval": {"quarantines", func(c *clinic) func() {
-		made := c.custom(runtimev1alpha1.Quarantines, "", quarantine)
-		c.patch(runtimev1alpha1.Quarantines, "", "q-1", "status", `{"status":{"phase":"AwaitingApproval"}}`)
+		made := c.custom(runtimev1alpha1.Quarantines, "", strings.ReplaceAll(quarantine, "NAME", quarantineName))
+		c.patch(runtimev1alpha1.Quarantines, "", quarantineName, "status", `{"status":{"phase":"AwaitingApproval"}}`)
 		return made
-	}, Warning, "portcullis quarantine approve q-1"},
+	}, Warning, "portcullis quarantine approve q-"},
 	"the database is old": {"vulnerability-database", func(c *clinic) func() {
 		return c.says(installation.Scanner, fmt.Sprintf("portcullis_scanner_database_timestamp_seconds %d\n", time.Now().AddDate(0, 0, -9).Unix()), "")
 	}, Problem, "was made 9d ago"},
@@ -295,7 +296,10 @@ var breakages = map[string]breakage{
 	}, Warning, "Several versions run: devel, v0.0.1"},
 }
 
-const quarantine = `{"apiVersion":"runtime.portcullis.dev/v1alpha1","kind":"Quarantine","metadata":{"name":"q-1"},"spec":{"pod":{"namespace":"shop","name":"web","uid":"5f1c0d2e-9b7a-44c1-93e8-000000000000"},"mode":"approve","triggers":[{"policy":"runtime/crypto-miner","message":"it mines","event":"e-1","rule":"Crypto miner","priority":"Critical","time":"2026-01-01T00:00:00.000000Z"}],"actions":[{"policy":"runtime/crypto-miner","message":"it mines","mode":"approve","action":"isolate"}]}}`
+// quarantineName is q- and 20 digits of the SHA-256 of the pod's UID.
+var quarantineName = fmt.Sprintf("q-%x", sha256.Sum256([]byte("5f1c0d2e-9b7a-44c1-93e8-000000000000")))[:22]
+
+const quarantine = `{"apiVersion":"runtime.portcullis.dev/v1alpha1","kind":"Quarantine","metadata":{"name":"NAME"},"spec":{"pod":{"namespace":"shop","name":"web","uid":"5f1c0d2e-9b7a-44c1-93e8-000000000000"},"mode":"approve","triggers":[{"policy":"runtime/crypto-miner","message":"it mines","event":"e-1","rule":"Crypto miner","priority":"critical","time":"2026-01-01T00:00:00.000000Z"}],"actions":[{"policy":"runtime/crypto-miner","message":"it mines","mode":"approve","action":"isolate"}]}}`
 
 // replace changes an object, or deletes it where change is nil. What it gives puts the object back as it was.
 func (c *clinic) replace(resource schema.GroupVersionResource, namespace, name string, change func(*unstructured.Unstructured)) func() {

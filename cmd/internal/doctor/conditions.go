@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -46,4 +48,16 @@ func labelSet(of map[string]string) labels.Set { return labels.Set(of) }
 func namespaceOf(name string) string {
 	namespace, _, _ := strings.Cut(name, "/")
 	return namespace
+}
+
+// decode reads an object into its type, by way of JSON: the converter of apimachinery does not know types that read themselves from text.
+func decode(object *unstructured.Unstructured, into any) error {
+	written, err := json.Marshal(object.Object)
+	if err == nil {
+		err = json.Unmarshal(written, into)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the %s %s: %w", object.GetKind(), object.GetName(), err)
+	}
+	return nil
 }

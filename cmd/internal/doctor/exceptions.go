@@ -7,7 +7,6 @@ import (
 
 	"github.com/portcullis-dev/portcullis/policies/v1alpha1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 )
 
 func exceptions() Check {
@@ -30,7 +29,8 @@ func lookAtExceptions(ctx context.Context, p *patient, r *Result) {
 	now, valid := p.Now(), 0
 	for n := range list.Items {
 		var e v1alpha1.PolicyException
-		if err := k8sruntime.DefaultUnstructuredConverter.FromUnstructured(list.Items[n].Object, &e); err != nil {
+		if err := decode(&list.Items[n], &e); err != nil {
+			r.unknown("kubectl get policyexceptions --all-namespaces --output yaml", "A PolicyException cannot be read: %v", err)
 			continue
 		}
 		name := e.Namespace + "/" + e.Name

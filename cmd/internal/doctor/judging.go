@@ -16,7 +16,6 @@ import (
 	"github.com/portcullis-dev/portcullis/policies/revision"
 	"github.com/portcullis-dev/portcullis/policies/source"
 	"github.com/portcullis-dev/portcullis/policies/v1alpha1"
-	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 )
 
 // judging finds out once by what is judged: compiling a bundle takes a second.
@@ -126,7 +125,7 @@ func (p *patient) bundles(ctx context.Context) ([]v1alpha1.PolicyBundle, error) 
 	}
 	bundles := make([]v1alpha1.PolicyBundle, len(list.Items))
 	for n := range list.Items {
-		if err := k8sruntime.DefaultUnstructuredConverter.FromUnstructured(list.Items[n].Object, &bundles[n]); err != nil {
+		if err := decode(&list.Items[n], &bundles[n]); err != nil {
 			return nil, fmt.Errorf("reading the PolicyBundle %s: %w", list.Items[n].GetName(), err)
 		}
 	}
@@ -170,7 +169,7 @@ func (p *patient) stored(ctx context.Context, digest string) ([]byte, error) {
 			return nil, err
 		}
 		var stored v1alpha1.PolicyRevision
-		if err := k8sruntime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &stored); err != nil {
+		if err := decode(object, &stored); err != nil {
 			return nil, err
 		}
 		if parts = stored.Spec.Parts; parts < 1 || parts > v1alpha1.MaxParts {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/portcullis-dev/portcullis/runtime/v1alpha1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 )
 
 func quarantines() Check {
@@ -28,7 +27,8 @@ func lookAtQuarantines(ctx context.Context, p *patient, r *Result) {
 	contained := 0
 	for n := range list.Items {
 		var q v1alpha1.Quarantine
-		if err := k8sruntime.DefaultUnstructuredConverter.FromUnstructured(list.Items[n].Object, &q); err != nil {
+		if err := decode(&list.Items[n], &q); err != nil {
+			r.unknown("kubectl get quarantines --output yaml", "A Quarantine cannot be read: %v", err)
 			continue
 		}
 		show := "portcullis quarantine show " + q.Name

@@ -92,14 +92,20 @@ func (t *text) trouble(r *Result) {
 	if r.Left > 0 {
 		t.line("", "  - and %d more", r.Left)
 	}
-	t.line("    ", "why: %s", r.Why)
+	if r.State != Unknown {
+		t.line("    ", "why: %s", r.Why)
+	}
 	t.line("    ", "see: %s", r.Docs)
 }
 
 // fine is a check that is: one line, or several where it saw several things.
 func (t *text) fine(r *Result) {
 	label := t.coloured(OK, "ok") + "  " + fmt.Sprintf("%-22s", r.Check) + "  "
-	for n, part := range wrap(output.Plain(r.Observations[0].Seen), t.style.Width-30) {
+	seen := r.Observations[0].Seen
+	if more := len(r.Observations) - 1 + r.Left; more > 0 {
+		seen += fmt.Sprintf(" (and %d more)", more)
+	}
+	for n, part := range wrap(output.Plain(seen), t.style.Width-30) {
 		if n > 0 {
 			label = strings.Repeat(" ", 28)
 		}
@@ -133,6 +139,9 @@ func (t *text) summary(report *Report, sorted []Result) {
 		begin = " Begin with " + sorted[0].Check + ": the others may follow from it."
 	}
 	t.line("", "%s.%s", strings.Join(counts, ", "), begin)
+	if report.Count(Unknown) > 1 {
+		t.line("", "What is unknown is not fine: it could not be looked at.")
+	}
 }
 
 // wrap cuts a text into lines of at most width, at spaces. A word that is longer keeps its line.
