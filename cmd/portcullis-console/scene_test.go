@@ -346,7 +346,7 @@ func (w *world) decide(said string) {
 			entry.Verdict, entry.Reasons = "denied", deny[n%3:n%3+1]
 		}
 		if n == 135 {
-			entry.Namespace, entry.Name, entry.Reasons = "shop", "web-1-abcde", []decisions.Reason{{Effect: "warn", Policy: "pods/resource-limits", Severity: "low", Message: `container "app" has no memory limit`}}
+			entry.Namespace, entry.Name, entry.Verdict, entry.Reasons = "shop", "web-1-abcde", "admitted", []decisions.Reason{{Effect: "warn", Policy: "pods/resource-limits", Severity: "low", Message: `container "app" has no memory limit`}}
 		}
 		if n == 150 {
 			entry.Verdict, entry.Reasons = "fault", []decisions.Reason{{Effect: "fault", Policy: "images/signature", Message: "deadline exceeded: the registry did not answer"}}

@@ -42,7 +42,11 @@
     return tr;
   };
 
-  const wanted = (d) => (!verdict || d.verdict === verdict) && (!text || JSON.stringify(d).toLowerCase().includes(text));
+  // A stream begins with some of the last decisions, so that none is lost between the page and it: what is older than the page's newest is on a later page.
+  const newest = body.querySelector("time");
+  const since = newest && newest.dateTime ? Date.parse(newest.dateTime) - 2000 : 0;
+
+  const wanted = (d) => Date.parse(d.time) >= since && (!verdict || d.verdict === verdict) && (!text || JSON.stringify(d).toLowerCase().includes(text));
 
   const show = (event) => {
     let d;
