@@ -50,7 +50,8 @@ func surf(t *testing.T, c *console, token string) *browser.Browser {
 	}
 	clustertest.Until(t, "the overview after the login", func() bool {
 		var title string
-		return b.Evaluate(ctx, "document.title", &title) == nil && strings.HasPrefix(title, "Overview")
+		// Loaded to its end: else its load event would be taken for that of the next page.
+		return b.Evaluate(ctx, "document.readyState + document.title", &title) == nil && strings.HasPrefix(title, "completeOverview")
 	})
 	return b
 }
