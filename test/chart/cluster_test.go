@@ -28,6 +28,7 @@ import (
 // environment is a real control plane with the chart installed: each component, by one render.
 type environment struct {
 	control *cluster.Cluster
+	dir     string
 	config  *rest.Config
 	objects []*unstructured.Unstructured
 }
@@ -45,6 +46,9 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)
 		}
+		if err := os.RemoveAll(shared.dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 	}
 	os.Exit(code)
 }
@@ -61,7 +65,7 @@ func installed(t *testing.T) *environment {
 			failed = err
 			return
 		}
-		shared = &environment{}
+		shared = &environment{dir: dir}
 		failed = shared.start(context.Background(), dir)
 	})
 	if failed != nil {
