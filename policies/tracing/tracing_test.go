@@ -181,8 +181,8 @@ func TestRequestsAreTold(t *testing.T) {
 				t.Errorf("it counts as failed: %v, want %v", got, test.failed)
 			}
 			for _, attribute := range ended[0].Attributes() {
-				if strings.Contains(attribute.Value.Emit(), "hunter2") {
-					t.Errorf("%s tells the query: %s", attribute.Key, attribute.Value.Emit())
+				if strings.Contains(attribute.Value.String(), "hunter2") {
+					t.Errorf("%s tells the query: %s", attribute.Key, attribute.Value.String())
 				}
 			}
 		})
