@@ -30,6 +30,14 @@ apiVersion: v1
 kind: Namespace
 metadata: {name: portcullis-system}
 ---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: default, namespace: shop}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: default, namespace: portcullis-system}
+---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: auditor}

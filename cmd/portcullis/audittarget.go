@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/spf13/pflag"
@@ -114,6 +115,8 @@ func (f *auditTargetFlags) openCluster(ctx context.Context, all *auditFlags) (*a
 		return nil, usagef("reaching the cluster: %w: give --kubeconfig FILE and --context NAME, or a DIR with a dump", err)
 	}
 	config.UserAgent = "portcullis-audit"
+	// Deprecations of what is in the cluster are no part of the report.
+	config.WarningHandler, config.WarningHandlerWithContext = rest.NoWarnings{}, nil
 	name := f.context
 	if raw, err := deferred.RawConfig(); err == nil && name == "" {
 		name = raw.CurrentContext
