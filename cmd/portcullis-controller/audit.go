@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -42,10 +43,14 @@ type auditFlags struct {
 	interval time.Duration
 	reports  string
 	skip     []string
+	// bundle and profile are what is judged by.
+	bundle, profile string
 }
 
 func (f *auditFlags) register(set *pflag.FlagSet) {
-	set.BoolVar(&f.on, "audit", false, "judge what exists in the cluster by the bundles that judge requests, shared among all replicas")
+	set.BoolVar(&f.on, "audit", false, "judge what exists in the cluster, shared among all replicas")
+	set.StringVar(&f.bundle, "audit-bundle", webhookBundleCluster, "by which `policies`, as the webhook has them: cluster for the PolicyBundles, library for the built-in one, or a folder with a bundle, watched for changes")
+	set.StringVar(&f.profile, "audit-profile", "", "`profile` of the library or the folder, where the webhook has --profile")
 	set.DurationVar(&f.interval, "audit-interval", patrol.DefaultInterval, "`time` between two passes over everything; changes are seen at once")
 	set.StringVar(&f.reports, "audit-reports", reportsAuto, "`format` of the reports: auto for those that the cluster has, policyreport, openreports or none")
 	set.StringSliceVar(&f.skip, "audit-skip", nil, "`resources` that are not audited, as secrets or jobs.batch; by default everything is that policies are about")
@@ -55,8 +60,12 @@ func (f *auditFlags) check(name string) error {
 	switch {
 	case f.interval < minAuditInterval:
 		return usage.Errorf("--audit-interval is %s: give %s or more: changes are seen at once without it", f.interval, minAuditInterval)
-	case !f.on && (f.interval != patrol.DefaultInterval || f.reports != reportsAuto || len(f.skip) > 0):
-		return usage.Errorf("--audit-interval, --audit-reports and --audit-skip are for the audit: give --audit, too")
+	case !f.on && (f.interval != patrol.DefaultInterval || f.reports != reportsAuto || len(f.skip) > 0 || f.bundle != webhookBundleCluster || f.profile != ""):
+		return usage.Errorf("--audit-bundle, --audit-profile, --audit-interval, --audit-reports and --audit-skip are for the audit: give --audit, too")
+	case f.bundle != webhookBundleCluster && f.bundle != webhookBundleLibrary && (!strings.ContainsRune(f.bundle, '/') || strings.Contains(f.bundle, "://")):
+		return usage.Errorf("--audit-bundle is %q: choose %s, %s, or a folder, as ./policies; name what is in a registry or Git in a PolicyBundle", f.bundle, webhookBundleCluster, webhookBundleLibrary)
+	case f.profile != "" && f.bundle == webhookBundleCluster:
+		return usage.Errorf("--audit-profile is for --audit-bundle=%s or a folder: leave it out, each PolicyBundle chooses by namespace", webhookBundleLibrary)
 	case slices.Contains(f.skip, ""):
 		return usage.Errorf("--audit-skip has an empty name: give resources, as secrets or jobs.batch")
 	}
@@ -92,7 +101,7 @@ func (a *auditing) add(tasks ...func(context.Context)) {
 	}
 }
 
-// audit makes the audit, which judges by the bundles of the cluster with the facts that they read.
+// audit makes the audit, which judges by the bundles of --audit-bundle with the facts that they read.
 func (f *flags) audit(ctx context.Context, config *rest.Config, registered *metrics.Registry, decided func(context.Context, *admission.Decision), log *slog.Logger) (*auditing, error) {
 	log = log.With("part", "audit")
 	roots, err := f.roots()
@@ -109,7 +118,7 @@ func (f *flags) audit(ctx context.Context, config *rest.Config, registered *metr
 	}
 	var patrolling *patrol.Patrol
 	judged, err := judging.New(ctx, config, judging.Options{
-		Bundle: judging.OfCluster(), Images: images, Door: admission.DoorAudit,
+		Bundle: judging.Of(f.audits.bundle, f.audits.profile), Images: images, Door: admission.DoorAudit,
 		NoOwners: "the audit judges what exists, which replaces nothing",
 		Installed: func(*admission.Lineup) {
 			if patrolling != nil {

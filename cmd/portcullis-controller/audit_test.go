@@ -38,6 +38,10 @@ func TestMistakesOfTheAuditEndWithTheNextStep(t *testing.T) {
 		"an interval of nothing":       {[]string{"--audit-interval=1h"}, "give --audit, too"},
 		"something to skip of nothing": {[]string{"--audit-skip=secrets"}, "give --audit, too"},
 		"nothing to skip":              {[]string{"--audit", "--audit-skip=secrets,"}, "give resources, as secrets or jobs.batch"},
+		"policies from elsewhere":      {[]string{"--audit", "--audit-bundle=oci://r.example/b@sha256:0"}, "name what is in a registry or Git in a PolicyBundle"},
+		"policies that are no folder":  {[]string{"--audit", "--audit-bundle=mine"}, "or a folder, as ./policies"},
+		"policies of nothing":          {[]string{"--audit-bundle=library"}, "give --audit, too"},
+		"a profile of the cluster":     {[]string{"--audit", "--audit-profile=baseline"}, "each PolicyBundle chooses by namespace"},
 		"a name that no Lease has":     {[]string{"--audit", "--name=Replica_1"}, "give another one for --audit"},
 	} {
 		t.Run(name, func(t *testing.T) {

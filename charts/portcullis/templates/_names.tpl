@@ -85,5 +85,5 @@ app.kubernetes.io/component: {{ .component }}
 
 {{/* Does a component have the bundle mounted? Those that judge, and who registers by it. */}}
 {{- define "portcullis.hasBundle" -}}
-{{- if or (include "portcullis.judges" .) (and (eq .component "controller") (include "portcullis.registers" .root) (eq .root.Values.bundle.source "chart")) -}}true{{- end -}}
+{{- if or (include "portcullis.judges" .) (and (eq .component "controller") (or (include "portcullis.registers" .root) .root.Values.controller.audit.enabled) (eq .root.Values.bundle.source "chart")) -}}true{{- end -}}
 {{- end }}
