@@ -40,7 +40,7 @@ const maxExceptionLifetime = 3653 * 24 * time.Hour
 // auditExceptionFlags say which exceptions are written.
 type auditExceptionFlags struct {
 	file, expires, owner, ticket string
-	as, namespace, bundle        string
+	as, namespace                string
 
 	until func(now time.Time) time.Time
 }
