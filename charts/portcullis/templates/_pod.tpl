@@ -95,10 +95,10 @@ spec:
         {{- end }}
       {{- if eq .component "console" }}
       livenessProbe:
-        tcpSocket: {port: https}
+        httpGet: {path: /healthz, port: https, scheme: HTTPS}
         periodSeconds: 10
       readinessProbe:
-        tcpSocket: {port: https}
+        httpGet: {path: /healthz, port: https, scheme: HTTPS}
         periodSeconds: 5
       {{- else }}
       startupProbe:
