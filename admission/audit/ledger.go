@@ -79,11 +79,7 @@ func (l *Ledger) Put(r Result, content uint64, version string) Judged {
 	if older(version, l.gone[k]) {
 		return Judged{Stale: true}
 	}
-	p := l.scopes[scope]
-	if p == nil {
-		p = &page{entries: map[key]*entry{}}
-		l.scopes[scope] = p
-	}
+	p := l.page(scope)
 	was := p.entries[k]
 	var judged Judged
 	if was != nil {
@@ -289,13 +285,21 @@ func (l *Ledger) Read(scope string) []Result {
 	return results
 }
 
-// Soil makes a scope dirty again: what was read has not been written.
+// page is that of a scope, made where there is none. l.mu is held.
+func (l *Ledger) page(scope string) *page {
+	p := l.scopes[scope]
+	if p == nil {
+		p = &page{entries: map[key]*entry{}}
+		l.scopes[scope] = p
+	}
+	return p
+}
+
+// Soil makes a scope dirty again: what was read has not been written. That may be that nothing is left in it.
 func (l *Ledger) Soil(scope string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p := l.scopes[scope]; p != nil {
-		p.dirty = true
-	}
+	l.page(scope).dirty = true
 }
 
 // Counts are the findings of all scopes, as they were read last, without namespaces, and how many objects there are.

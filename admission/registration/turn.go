@@ -207,7 +207,8 @@ func (r *Registration) glass(ctx context.Context, now time.Time, seen *seen) ([]
 	}
 	m := seen.memory
 	missing := r.missing(seen)
-	if deleted := r.takeDeleted(); annotation == "" && deleted != "" && (m.window == nil || m.window.Value != deleted) {
+	deleted := r.takeDeleted()
+	if annotation == "" && deleted != "" && (m.window == nil || m.window.Value != deleted) {
 		annotation, annotator = deleted, "whoever deleted the configuration"
 	}
 	open, window, problem := openingsOf(now, seen.glasses, annotation, annotator, missing, m.window)
@@ -223,6 +224,7 @@ func (r *Registration) glass(ctx context.Context, now time.Time, seen *seen) ([]
 	opened, closed := difference(m.openings, open)
 	m.openings, m.window = open, window
 	if err := r.save(ctx, m); err != nil {
+		r.keepDeleted(deleted) // nobody else knows of it
 		return open, err
 	}
 	for _, o := range opened {

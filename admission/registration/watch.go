@@ -118,3 +118,12 @@ func (r *Registration) takeDeleted() string {
 	r.deleted = ""
 	return until
 }
+
+// keepDeleted has the next turn see what this one could not write down.
+func (r *Registration) keepDeleted(until string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.deleted == "" {
+		r.deleted = until
+	}
+}

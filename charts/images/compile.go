@@ -83,16 +83,16 @@ func output(ctx context.Context, dir string, arguments ...string) (string, error
 	return strings.TrimSpace(string(out)), nil
 }
 
-// compile builds a program for a platform and returns its file. It is static, since the image holds no libraries, and what
+// compile builds a program for a platform into a folder and returns its file. It is static, since the image holds no libraries, and what
 // the environment says of how to compile has no say.
-func (c checkout) compile(ctx context.Context, program, version string, platform v1.Platform) (string, error) {
+func (c checkout) compile(ctx context.Context, folder, program, version string, platform v1.Platform) (string, error) {
 	source := "./cmd/" + program
 	if of, ok := c.sources[program]; ok {
 		source = of
 	}
-	file := filepath.Join(c.dir, "bin", platform.OS+"-"+platform.Architecture, program)
+	file := filepath.Join(folder, platform.OS+"-"+platform.Architecture, program)
 	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags", "-s -w -buildid= -X github.com/portcullis-dev/portcullis/cmd/internal/version.stamp="+version,
+		"-ldflags", "-s -w -buildid= -X github.com/portcullis-dev/portcullis/cmd/internal/version.stamp="+version+" -X github.com/portcullis-dev/portcullis/cmd/internal/version.commit="+c.commit,
 		"-o", file, source)
 	command.Dir = c.dir
 	for _, variable := range os.Environ() {

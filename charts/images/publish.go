@@ -35,24 +35,14 @@ func (o *options) newPublisher(ctx context.Context, from checkout, stderr io.Wri
 		p.tool = o.tool
 		return p, nil
 	}
-	file, err := from.compile(ctx, "portcullis", o.version, v1.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH})
-	if err != nil {
-		return nil, err
-	}
-	// It is copied: the images are built at the same place.
 	dir, err := os.MkdirTemp("", "portcullis-images-")
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the tool that signs: %w", err)
 	}
 	p.close = func() { _ = os.RemoveAll(dir) }
-	p.tool = filepath.Join(dir, "portcullis")
-	content, err := os.ReadFile(file)
-	if err == nil {
-		err = os.WriteFile(p.tool, content, 0o755)
-	}
-	if err != nil {
+	if p.tool, err = from.compile(ctx, dir, "portcullis", o.version, v1.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}); err != nil {
 		p.close()
-		return nil, fmt.Errorf("copying the tool that signs: %w", err)
+		return nil, err
 	}
 	return p, nil
 }

@@ -192,7 +192,7 @@ func (o *options) buildOne(ctx context.Context, from checkout, program string, t
 		if err != nil {
 			return built{}, err
 		}
-		file, err := from.compile(ctx, program, o.version, platform)
+		file, err := from.compile(ctx, filepath.Join(o.output, "programs"), program, o.version, platform)
 		if err != nil {
 			return built{}, err
 		}

@@ -143,6 +143,7 @@ spec:
 			t.Errorf("got exit %d, want %d: %s", code, program.ExitOK, log.String())
 		}
 	}()
+	started(t, probes)
 	reports := schema.GroupVersionResource{Group: "wgpolicyk8s.io", Version: "v1alpha2", Resource: "policyreports"}
 	clustertest.Eventually(t, "a report", func() error {
 		report, err := client.Resource(reports).Namespace("shop").Get(t.Context(), "portcullis", metav1.GetOptions{})

@@ -31,6 +31,7 @@ func TestTheProgramRegistersAndUninstalls(t *testing.T) {
 		done <- run(ctx, []string{"serve", "--kubeconfig=" + file, "--namespace=guard", "--name=one", "--probes=" + probes, "--journal=" + journal,
 			"--webhook-service=guard/webhook:8443", "--webhook-name=guard", "--webhook-bundle=library", "--webhook-profile=restricted", "--webhook-timeout-seconds=7"}, nil, io.Discard, io.Discard)
 	}()
+	started(t, probes)
 	validating := client.Resource(admissionregistrationv1.SchemeGroupVersion.WithResource("validatingwebhookconfigurations"))
 	clustertest.Eventually(t, "it is registered", func() error {
 		_, err := validating.Get(t.Context(), "guard", metav1.GetOptions{})

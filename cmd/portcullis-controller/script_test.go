@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"flag"
+	"net/http"
 	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/portcullis-dev/portcullis/test/cluster/clustertest"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
@@ -17,6 +20,19 @@ func TestMain(m *testing.M) {
 		"portcullis-controller": func() {
 			os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 		},
+	})
+}
+
+// started waits until a program that runs in this process answers probes. It has told client-go where to log then, which this test must not
+// use meanwhile.
+func started(t *testing.T, probes string) {
+	t.Helper()
+	clustertest.Eventually(t, "the program answers", func() error {
+		response, err := http.Get("http://" + probes + "/livez")
+		if err != nil {
+			return err
+		}
+		return response.Body.Close()
 	})
 }
 

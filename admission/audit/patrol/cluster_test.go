@@ -376,12 +376,15 @@ func TestWhatIsThereIsFoundAndWhatChangesIsFollowed(t *testing.T) {
 	r.eventually(t, "follow-1", "ConfigMap c1: is blue", "ConfigMap c2: is blue")
 	s.namespace(t, "follow-2", "red")
 	r.eventually(t, "follow-2", "ConfigMap c0: is red")
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	want := []string{"admitted follow-1/c0", "denied follow-1/c1", "denied follow-2/c0"}
-	if slices.Sort(r.decided); !slices.Equal(r.decided, want) {
-		t.Errorf("got decisions %q, want only changes: %q", r.decided, want)
-	}
+	clustertest.Eventually(t, "decisions about changes only", func() error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if slices.Sort(r.decided); !slices.Equal(r.decided, want) {
+			return fmt.Errorf("got decisions %q, want only changes: %q", r.decided, want)
+		}
+		return nil
+	})
 	if gaps := r.Gaps(); len(gaps) > 0 {
 		t.Errorf("got gaps %v, want none", gaps)
 	}
@@ -562,9 +565,20 @@ func TestReports(t *testing.T) {
 		t.Errorf("got %v, want when and what", worst)
 	}
 	// Nothing is written where nothing changes, not even after all has been judged again.
+	r.Patrol.mu.Lock()
+	before := r.Patrol.full
+	r.Patrol.mu.Unlock()
 	r.add(area{})
 	r.Wake()
 	s.paint(t, "report-1", "c2", "yellow")
+	clustertest.Eventually(t, "judging all again", func() error {
+		r.Patrol.mu.Lock()
+		defer r.Patrol.mu.Unlock()
+		if len(r.Patrol.pending) > 0 || r.Patrol.full.Equal(before) {
+			return errors.New("the pass has not ended")
+		}
+		return nil
+	})
 	r.Publish(t.Context())
 	if again := written(policyReports, first); again.GetResourceVersion() != object.GetResourceVersion() {
 		t.Errorf("the report was written again though it says the same")

@@ -90,17 +90,28 @@ func (p *Patrol) addInterests(interests []policies.Interest) {
 
 // addObject has one object looked at.
 func (p *Patrol) addObject(r audit.Reference) {
+	if resources := p.addSingle(r); resources != nil {
+		p.add(area{resources: resources})
+	}
+}
+
+// addSingle notes an object. Beyond some it gives their resources instead, to be gone through.
+func (p *Patrol) addSingle(r audit.Reference) map[string]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	kind := area{resources: map[string]bool{r.GroupResource(): true}}
+	if slices.ContainsFunc(p.pending, func(a area) bool { return a.covers(&kind) }) {
+		return nil
+	}
 	if p.objects[r] = true; len(p.objects) <= maxSingle {
-		return
+		return nil
 	}
 	resources := map[string]bool{}
 	for object := range p.objects {
 		resources[object.GroupResource()] = true
 	}
 	clear(p.objects)
-	p.pending = append(p.pending, area{resources: resources})
+	return resources
 }
 
 // next takes from what waits: areas first, since they do for objects, too.
@@ -149,7 +160,8 @@ func (p *Patrol) pass(ctx context.Context, a area) {
 	slices.SortStableFunc(kinds, func(x, y stored.Kind) int { return cmp.Compare(weight(worst, x), weight(worst, y)) })
 	number := p.ledger.Begin()
 	first := !p.hasPassed()
-	complete := true
+	shares := p.shares.Load()
+	complete := len(gaps) == 0
 	for _, kind := range kinds {
 		if ctx.Err() != nil {
 			return
@@ -161,7 +173,7 @@ func (p *Patrol) pass(ctx context.Context, a area) {
 	if ctx.Err() != nil {
 		return
 	}
-	p.finish(ctx, a, kinds, began, complete)
+	p.finish(ctx, a, kinds, began, shares, complete)
 }
 
 // served are the kinds to go over, without those that are skipped.
@@ -195,13 +207,13 @@ func (p *Patrol) forget(kinds []stored.Kind, gaps []audit.Gap) {
 		served[gap.What] = true // it may be there
 	}
 	p.ledger.Keep(served)
+	maps.DeleteFunc(p.kinds, func(resource string, _ bool) bool { return !served[resource] })
 	for resource, stop := range p.watches {
 		if !served[resource] {
 			stop()
 			delete(p.watches, resource)
 		}
 	}
-	p.kinds = served
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked = p.options.Now().Add(discovery)
@@ -215,7 +227,7 @@ func (p *Patrol) forget(kinds []stored.Kind, gaps []audit.Gap) {
 // changesOf begins what is missing where a kind cannot be watched.
 const changesOf = "changes of "
 
-// discover looks now and then for kinds that are served since the last pass, or are not any more.
+// discover looks now and then for kinds that are served since the last pass or could not be listed then, or are not served any more.
 func (p *Patrol) discover(ctx context.Context) {
 	p.mu.Lock()
 	due := p.passed && !p.options.Now().Before(p.asked)
@@ -243,10 +255,11 @@ func (p *Patrol) discover(ctx context.Context) {
 }
 
 // finish ends a pass.
-func (p *Patrol) finish(ctx context.Context, a area, kinds []stored.Kind, began time.Time, complete bool) {
+func (p *Patrol) finish(ctx context.Context, a area, kinds []stored.Kind, began time.Time, shares int64, complete bool) {
 	now := p.options.Now()
 	p.options.Metrics.ran(a.everything() && !a.known, now.Sub(began), now)
 	if a.everything() {
+		p.settled.Store(shares)
 		p.mu.Lock()
 		if !p.passed {
 			p.images = now.Add(imagesInterval)
@@ -299,6 +312,7 @@ func (p *Patrol) list(ctx context.Context, kind stored.Kind, a area, number uint
 		p.ledger.Sweep(number, kind.GroupResource(), namespace)
 		if namespace == "" {
 			p.follow(ctx, kind, version)
+			p.kinds[kind.GroupResource()] = true
 		}
 	}
 	return true

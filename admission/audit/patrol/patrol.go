@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/portcullis-dev/portcullis/admission"
@@ -103,9 +104,12 @@ type Patrol struct {
 	ramp    time.Time // when that is by a ramp
 	asked   time.Time // when to ask again what is served
 
+	// shares counts how often shares changed, settled is what it was when the last pass over everything began; -1 before the first.
+	shares, settled atomic.Int64
+
 	// Of the goroutine of Run:
 	watches map[string]context.CancelFunc
-	kinds   map[string]bool // that there were at the last pass
+	kinds   map[string]bool // that were gone through whole
 	group   *sync.WaitGroup
 
 	printing sync.Mutex // of Publish
@@ -134,8 +138,9 @@ func New(options Options) *Patrol {
 		ledger: audit.NewLedger(stored.ScopeOf), places: make(chan struct{}, options.Workers),
 		woken: make(chan struct{}, 1), publish: make(chan struct{}, 1),
 		objects: map[audit.Reference]bool{}, readers: map[reader]time.Time{}, lineup: &admission.Lineup{}, gaps: map[string]audit.Gap{},
-		watches: map[string]context.CancelFunc{}, group: &sync.WaitGroup{},
+		watches: map[string]context.CancelFunc{}, kinds: map[string]bool{}, group: &sync.WaitGroup{},
 	}
+	p.settled.Store(-1)
 	options.Metrics.observe(p.observation)
 	return p
 }
@@ -153,6 +158,7 @@ func (p *Patrol) Trust() {
 
 // Members has the shares looked at: what belongs to others is forgotten, and what belongs to this replica now is judged.
 func (p *Patrol) Members() {
+	p.shares.Add(1)
 	p.ledger.Drop(p.options.Owns)
 	p.add(area{known: true})
 	p.Wake()
@@ -390,10 +396,14 @@ func (p *Patrol) publishes(ctx context.Context) {
 	}
 }
 
-// Publish writes what has changed, now.
+// Publish writes what has changed, now. Nothing is written until everything was gone through once by the shares that there are: a report
+// of half a namespace would say that the other half is clean.
 func (p *Patrol) Publish(ctx context.Context) {
 	p.printing.Lock()
 	defer p.printing.Unlock()
+	if p.settled.Load() != p.shares.Load() {
+		return
+	}
 	var failed error
 	for _, scope := range p.ledger.Dirty() {
 		if ctx.Err() != nil {

@@ -29,9 +29,12 @@ func (p *Patrol) watch(ctx context.Context, kind stored.Kind, version string) {
 			return
 		case stored.Expired(err):
 			// What happened in between is found by listing: what is known as it is costs nothing.
-			if version, err = p.relist(ctx, kind); err == nil {
+			listed, err := p.relist(ctx, kind)
+			if err == nil {
+				version = listed
 				continue
 			}
+			// The version stays: it expires again, and the list is tried again. From none a watch would not tell what is gone.
 			p.unwatched(ctx, kind, err)
 		case err != nil:
 			p.unwatched(ctx, kind, err)

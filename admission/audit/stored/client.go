@@ -155,7 +155,7 @@ type source struct {
 	namespaces []string
 }
 
-// Objects implements [audit.Source].
+// Objects implements [audit.Source]. An object is given once, also where a list begins again.
 func (s source) Objects(ctx context.Context, yield func(audit.Object) error) error {
 	var gaps []audit.Gap
 	namespaces := s.namespaces
@@ -163,11 +163,19 @@ func (s source) Objects(ctx context.Context, yield func(audit.Object) error) err
 		namespaces = []string{""}
 	}
 	for _, kind := range s.kinds {
+		given := map[audit.Reference]struct{}{}
+		once := func(object audit.Object) error {
+			if _, again := given[object.Reference]; again {
+				return nil
+			}
+			given[object.Reference] = struct{}{}
+			return yield(object)
+		}
 		for _, namespace := range namespaces {
 			if namespace != "" && !kind.Namespaced {
 				continue
 			}
-			_, err := s.client.List(ctx, kind, namespace, yield)
+			_, err := s.client.List(ctx, kind, namespace, once)
 			gap := GapOf(ctx, kind, err)
 			if gap == nil && err != nil {
 				return err

@@ -220,10 +220,18 @@ func (c *clinic) install(component installation.Component) {
 		ObjectMeta: metav1.ObjectMeta{Name: component.Program(), Labels: labels},
 		Spec:       appsv1.DeploymentSpec{Replicas: &two, Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec}},
 	}
-	deployment, err := c.client.AppsV1().Deployments(own).Create(c.ctx, deployment, metav1.CreateOptions{})
-	must(c.t, err)
-	deployment.Status = appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 2, UpdatedReplicas: 2, ReadyReplicas: 2, AvailableReplicas: 2}
-	must(c.t, create(c.client.AppsV1().Deployments(own).UpdateStatus(c.ctx, deployment, metav1.UpdateOptions{})))
+	if component == installation.Responder { // its log on disk makes it one, in the chart, too
+		set := &appsv1.StatefulSet{ObjectMeta: deployment.ObjectMeta, Spec: appsv1.StatefulSetSpec{Replicas: &two, Selector: deployment.Spec.Selector, Template: deployment.Spec.Template}}
+		set, err := c.client.AppsV1().StatefulSets(own).Create(c.ctx, set, metav1.CreateOptions{})
+		must(c.t, err)
+		set.Status = appsv1.StatefulSetStatus{ObservedGeneration: 1, Replicas: 2, UpdatedReplicas: 2, ReadyReplicas: 2, AvailableReplicas: 2}
+		must(c.t, create(c.client.AppsV1().StatefulSets(own).UpdateStatus(c.ctx, set, metav1.UpdateOptions{})))
+	} else {
+		deployment, err := c.client.AppsV1().Deployments(own).Create(c.ctx, deployment, metav1.CreateOptions{})
+		must(c.t, err)
+		deployment.Status = appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 2, UpdatedReplicas: 2, ReadyReplicas: 2, AvailableReplicas: 2}
+		must(c.t, create(c.client.AppsV1().Deployments(own).UpdateStatus(c.ctx, deployment, metav1.UpdateOptions{})))
+	}
 	for n := range 2 {
 		scheduled := *spec.DeepCopy()
 		scheduled.NodeName = fmt.Sprintf("node-%d", n+1)

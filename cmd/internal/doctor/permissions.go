@@ -56,7 +56,7 @@ func lookAtPermissions(ctx context.Context, p *patient, r *Result) {
 			account = "default"
 		}
 		if account == "default" {
-			r.warn(fmt.Sprintf("kubectl --namespace %s edit deployment %s # serviceAccountName: %s", p.Namespace, deployment.Name, component.Program()),
+			r.warn(fmt.Sprintf("kubectl --namespace %s edit %s %s # serviceAccountName: %s", p.Namespace, installation.KindOf(deployment), deployment.Name, component.Program()),
 				"%s runs as the service account default, and so does every pod of %s that names none", component.Program(), p.Namespace)
 		}
 		if !p.rights(ctx, r, component, account) {

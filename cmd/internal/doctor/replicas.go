@@ -79,18 +79,18 @@ func (p *patient) running(r *Result, component installation.Component, deploymen
 	next := fmt.Sprintf("kubectl --namespace %s describe pods --selector %s", p.Namespace, metav1.FormatLabelSelector(deployment.Spec.Selector))
 	switch {
 	case want == 0:
-		r.warn(fmt.Sprintf("kubectl --namespace %s scale deployment %s --replicas=2", p.Namespace, deployment.Name), "%s is scaled to 0", component.Program())
+		r.warn(fmt.Sprintf("kubectl --namespace %s scale %s %s --replicas=2", p.Namespace, installation.KindOf(deployment), deployment.Name), "%s is scaled to 0", component.Program())
 	case ready == 0:
 		r.problem(next, "No replica of %s is ready, of %d%s", component.Program(), want, why)
 	case ready < want:
 		r.warn(next, "%d of %d replicas of %s are ready%s", ready, want, component.Program(), why)
 	case component == installation.Webhook && want == 1:
-		r.warn(fmt.Sprintf("kubectl --namespace %s scale deployment %s --replicas=2", p.Namespace, deployment.Name), "%s has one replica: whenever it restarts, what policies that fail closed are about is refused", component.Program())
+		r.warn(fmt.Sprintf("kubectl --namespace %s scale %s %s --replicas=2", p.Namespace, installation.KindOf(deployment), deployment.Name), "%s has one replica: whenever it restarts, what policies that fail closed are about is refused", component.Program())
 	default:
 		r.ok("%s: %d of %d ready%s", component.Program(), ready, want, why)
 	}
 	if deployment.Status.ObservedGeneration >= deployment.Generation && deployment.Status.UpdatedReplicas < want {
-		r.warn(fmt.Sprintf("kubectl --namespace %s rollout status deployment %s", p.Namespace, deployment.Name), "%s is being rolled out: %d of %d replicas are up to date", component.Program(), deployment.Status.UpdatedReplicas, want)
+		r.warn(fmt.Sprintf("kubectl --namespace %s rollout status %s %s", p.Namespace, installation.KindOf(deployment), deployment.Name), "%s is being rolled out: %d of %d replicas are up to date", component.Program(), deployment.Status.UpdatedReplicas, want)
 	}
 }
 
@@ -139,7 +139,7 @@ func (p *patient) spread(ctx context.Context, r *Result, deployment *appsv1.Depl
 		return
 	}
 	for name := range nodes {
-		r.warn(fmt.Sprintf("kubectl --namespace %s rollout restart deployment %s # with topologySpreadConstraints over kubernetes.io/hostname, as the chart has them", p.Namespace, deployment.Name),
+		r.warn(fmt.Sprintf("kubectl --namespace %s rollout restart %s %s # with topologySpreadConstraints over kubernetes.io/hostname, as the chart has them", p.Namespace, installation.KindOf(deployment), deployment.Name),
 			"All replicas of portcullis-webhook run on the node %s", name)
 	}
 }

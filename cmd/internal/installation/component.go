@@ -77,12 +77,17 @@ func (i *Installation) PodsOf(ctx context.Context, component Component) ([]corev
 	return found, nil
 }
 
-// Deployment is that of a component, nil where it is not installed.
+// Deployment is that of a component, or its StatefulSet in that shape, nil where it is not installed.
 func (i *Installation) Deployment(ctx context.Context, component Component) (*appsv1.Deployment, error) {
 	all, err := i.Deployments(ctx)
 	if err != nil {
 		return nil, err
 	}
+	sets, err := i.StatefulSets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.Concat(all, sets)
 	for n := range all {
 		labels := all[n].Spec.Template.Labels
 		if of(labels, &all[n].Spec.Template.Spec) == component {

@@ -42,11 +42,11 @@ type Installation struct {
 	Namespace string
 	Now       func() time.Time
 
-	pods        once[[]corev1.Pod]
-	deployments once[[]appsv1.Deployment]
-	lists       keyed[schema.GroupVersionResource, List]
-	metrics     keyed[string, Metrics]
-	readiness   keyed[string, string]
+	pods                      once[[]corev1.Pod]
+	deployments, statefulSets once[[]appsv1.Deployment]
+	lists                     keyed[schema.GroupVersionResource, List]
+	metrics                   keyed[string, Metrics]
+	readiness                 keyed[string, string]
 }
 
 // Open makes clients. It asks the cluster nothing yet.
@@ -121,6 +121,36 @@ func (i *Installation) Deployments(ctx context.Context) ([]appsv1.Deployment, er
 		}
 		return list.Items, nil
 	})
+}
+
+// StatefulSets are those of the namespace, in the shape of Deployments: what is asked of either is the same.
+func (i *Installation) StatefulSets(ctx context.Context) ([]appsv1.Deployment, error) {
+	return i.statefulSets.get(ctx, func(ctx context.Context) ([]appsv1.Deployment, error) {
+		list, err := i.Client.AppsV1().StatefulSets(i.Namespace).List(ctx, metav1.ListOptions{Limit: MaxItems})
+		if err != nil {
+			return nil, err
+		}
+		all := make([]appsv1.Deployment, 0, len(list.Items))
+		for _, set := range list.Items {
+			all = append(all, appsv1.Deployment{
+				TypeMeta: metav1.TypeMeta{Kind: "StatefulSet"}, ObjectMeta: set.ObjectMeta,
+				Spec: appsv1.DeploymentSpec{Replicas: set.Spec.Replicas, Selector: set.Spec.Selector, Template: set.Spec.Template},
+				Status: appsv1.DeploymentStatus{
+					ObservedGeneration: set.Status.ObservedGeneration, Replicas: set.Status.Replicas, ReadyReplicas: set.Status.ReadyReplicas,
+					UpdatedReplicas: set.Status.UpdatedReplicas, AvailableReplicas: set.Status.AvailableReplicas,
+				},
+			})
+		}
+		return all, nil
+	})
+}
+
+// KindOf is how kubectl calls what [Installation.Deployment] gives: "deployment" or "statefulset".
+func KindOf(deployment *appsv1.Deployment) string {
+	if deployment.Kind == "StatefulSet" {
+		return "statefulset"
+	}
+	return "deployment"
 }
 
 // Reach says why the API server does not answer. One that refuses to say its version has answered.

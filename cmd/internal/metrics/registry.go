@@ -8,7 +8,6 @@ package metrics
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -45,7 +44,7 @@ func NewRegistry(program string) *Registry {
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "portcullis_build_info", Help: "1, with the program, its version, the commit that it was built from and the version of Go.",
 	}, []string{"program", "version", "revision", "go_version"})
-	build.WithLabelValues(program, version.String(), revision(), runtime.Version()).Set(1)
+	build.WithLabelValues(program, version.String(), version.Commit(), runtime.Version()).Set(1)
 	r.MustRegister(build, dropped, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
@@ -59,19 +58,6 @@ func (r *Registry) limit(series int) {
 		d.Series = r.guard.most(name)
 		r.catalog[name] = d
 	}
-}
-
-// revision is the commit that the program was built from.
-func revision() string {
-	info, ok := debug.ReadBuildInfo()
-	if ok {
-		for _, setting := range info.Settings {
-			if setting.Key == "vcs.revision" {
-				return setting.Value
-			}
-		}
-	}
-	return "unknown"
 }
 
 // Register implements [prometheus.Registerer]. It is an error to register a metric that breaks a rule of [Description.Check], and a
