@@ -23,6 +23,8 @@ type Member struct {
 	// Namespaces says which namespaces a tenant's bundle judges. Nil is all of them, and objects without one. The Namespace
 	// objects themselves it judges, too, and patches none.
 	Namespaces func(namespace string) bool
+	// Refuses says that it stands in for a bundle that could not be loaded: what that one is about is not known.
+	Refuses bool
 }
 
 // Solo is a lineup of one engine.

@@ -45,6 +45,9 @@ func openingsOf(now time.Time, glasses []v1alpha1.BreakGlass, annotation, annota
 	case before.Value != annotation:
 		after = &window{Since: before.Since, Value: annotation}
 	}
+	if after != nil && after.Since.After(now) { // by a clock that ran ahead: it would last longer
+		after = &window{Since: now.UTC().Truncate(time.Second), Value: after.Value}
+	}
 	if after != nil {
 		until, err := after.until()
 		switch {

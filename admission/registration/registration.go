@@ -184,8 +184,15 @@ func New(o Options) (*Registration, error) {
 // callTimeout bounds a call of the API server. Watches are not made with this client.
 const callTimeout = 30 * time.Second
 
-// Follow has the rules be those of a lineup. It may be called at any time, from any goroutine.
+// Follow has the rules be those of a lineup. It may be called at any time, from any goroutine. Of a lineup with a bundle that could not be
+// loaded nothing is taken: what it is about is not known, and rules without it would let pass what the webhook refuses for its sake.
 func (r *Registration) Follow(lineup *admission.Lineup) {
+	for n := range lineup.Members {
+		if member := &lineup.Members[n]; member.Refuses {
+			r.log.Warn("a bundle could not be loaded: the rules stay as they are", "bundle", member.Active.Bundle)
+			return
+		}
+	}
 	reviewer := admission.NewLineupReviewer(lineup, nil, r.options.Now)
 	reviewer.Pin(r.options.Profile)
 	interests := reviewer.Interests()

@@ -3,6 +3,7 @@ package registration
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/policies/v1alpha1"
 	"github.com/portcullis-dev/portcullis/test/cluster/clustertest"
 )
@@ -204,6 +206,15 @@ func TestRulesFollowThePolicies(t *testing.T) {
 	b.turn()
 	if got := b.validating(); got.ResourceVersion != before || len(got.Webhooks) == 0 {
 		t.Error("policies about nothing have changed the configuration, want the last good one")
+	}
+	b.Follow(lineup(podsClosed, servicesOpen))
+	b.turn()
+	unloaded := *lineup(servicesOpen)
+	unloaded.Members = append(slices.Clone(unloaded.Members), admission.Member{Refuses: true, Active: admission.Ready{Bundle: "tenant"}})
+	b.Follow(&unloaded)
+	b.turn()
+	if !strings.Contains(string(b.there()[validating].text()), "fail.validate") {
+		t.Error("rules went while a bundle was not loaded, and with them those that it may need")
 	}
 }
 

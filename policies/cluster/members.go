@@ -284,7 +284,7 @@ func refusing(m *member) admission.Member {
 	name := m.bundle.Name
 	return admission.Member{
 		Active:     admission.Ready{Bundle: name, Revision: name + " (not loaded)", Judges: []admission.Judge{refuser{m.problem.Error()}}},
-		Namespaces: namespaces,
+		Namespaces: namespaces, Refuses: true,
 	}
 }
 

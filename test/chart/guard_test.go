@@ -65,6 +65,8 @@ func (a attempt) try(t *testing.T, client dynamic.Interface) error {
 			t.Fatal(convert)
 		}
 		_, err = at.Patch(t.Context(), a.name, types.MergePatchType, patch, metav1.PatchOptions{DryRun: dry}, below...)
+	case a.name == "": // a collection, whose requests name nothing
+		err = at.DeleteCollection(t.Context(), metav1.DeleteOptions{DryRun: dry}, metav1.ListOptions{})
 	default:
 		err = at.Delete(t.Context(), a.name, metav1.DeleteOptions{DryRun: dry})
 	}
@@ -157,6 +159,10 @@ func TestGuardsHoldWithoutTheWebhook(t *testing.T) {
 			[]string{"a tenant"}, nil},
 		"a definition of ours": {attempt{resource: definition, name: "quarantines.runtime.portcullis.dev"},
 			[]string{"an administrator", "the namespace controller"}, []string{"a tenant", "the responder"}},
+		"all definitions at once": {attempt{resource: definition},
+			[]string{"an administrator"}, []string{"a tenant", "the responder"}},
+		"all rights at once": {attempt{resource: "rbac.authorization.k8s.io/v1/clusterroles"},
+			nil, []string{"a tenant", "the responder"}},
 		"a definition of others": {attempt{resource: definition, name: "certificates.cert-manager.io"},
 			[]string{"a tenant"}, nil},
 		"rights of ours": {attempt{resource: "rbac.authorization.k8s.io/v1/clusterroles", name: "portcullis-controller", patch: `{rules: []}`},

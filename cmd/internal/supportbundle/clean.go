@@ -87,6 +87,8 @@ func (c *cleaner) walk(value any) {
 				c.annotations(held)
 			case key == "env" && isList:
 				c.variables(list)
+			case key == "clientConfig":
+				c.secretPath(held)
 			}
 			c.walk(held)
 		}
@@ -95,6 +97,32 @@ func (c *cleaner) walk(value any) {
 			c.walk(item)
 		}
 	}
+}
+
+// secretPath replaces what the API server shows a webhook as its first path segment (--caller=secret-path): whoever knows it may ask.
+func (c *cleaner) secretPath(held any) {
+	config, _ := held.(map[string]any)
+	service, _ := config["service"].(map[string]any)
+	if path, ok := service["path"].(string); ok {
+		service["path"] = c.withoutSecret(path)
+	}
+	if text, ok := config["url"].(string); ok {
+		host, path, found := strings.Cut(strings.TrimPrefix(text, "https://"), "/")
+		if found {
+			config["url"] = "https://" + host + c.withoutSecret("/"+path)
+		}
+	}
+}
+
+// withoutSecret is a path without its first segment, where there is another one after it.
+func (c *cleaner) withoutSecret(path string) string {
+	secret, rest, found := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if !found {
+		return path
+	}
+	c.remember(secret)
+	c.replaced++
+	return "/" + redaction.Redacted + "/" + rest
 }
 
 // variables replaces all values, whatever they are called.

@@ -19,6 +19,8 @@ func TestNothingOfAnObjectTellsASecret(t *testing.T) {
 		"a message of a status":               `{"kind":"VaultSecret","status":{"conditions":[{"message":"login failed: password=canary-1234"}]}}`,
 		"a bearer token in an event":          `{"kind":"Event","message":"GET failed: Authorization: Bearer canary-1234-abcdef"}`,
 		"a password in a URL":                 `{"kind":"PolicyBundle","spec":{"source":{"git":{"url":"https://ann:canary-1234@git.example.com/p"}}}}`,
+		"the secret path of the webhook":      `{"kind":"ValidatingWebhookConfiguration","webhooks":[{"clientConfig":{"service":{"name":"w","namespace":"n","path":"/canary-1234/validate"}}}]}`,
+		"the secret path in a URL":            `{"kind":"MutatingWebhookConfiguration","webhooks":[{"clientConfig":{"url":"https://w.example:8443/canary-1234/mutate"}}],"message":"POST https://w.example:8443/canary-1234/mutate failed"}`,
 		"managed fields":                      `{"kind":"Pod","metadata":{"managedFields":[{"fieldsV1":{"canary-1234":{}}}]}}`,
 		"the data of a revision of a bundle":  `{"kind":"PolicyRevision","spec":{"data":"canary-1234"}}`,
 		"a variable said again in a message":  `{"kind":"Pod","spec":{"containers":[{"env":[{"name":"API_KEY","value":"canary-1234"}]}]},"status":{"message":"cannot use canary-1234"}}`,

@@ -72,7 +72,11 @@ func (c *Cluster) As(token string) (*Caller, error) {
 	if token == "" && !c.own || token != "" && c.own {
 		return nil, ErrLoggedOut
 	}
-	client := &http.Client{Transport: &carrier{c.transport, token}, Timeout: requestTimeout}
+	// No answer leads the token elsewhere.
+	client := &http.Client{
+		Transport: &carrier{c.transport, token}, Timeout: requestTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	// Pages ask for a handful of things at once, and are limited by themselves.
 	config := &rest.Config{Host: c.host, QPS: -1}
 	byKind, err := dynamic.NewForConfigAndClient(config, client)
