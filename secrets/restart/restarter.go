@@ -200,7 +200,8 @@ func (s *step) visit(w *workload) {
 		status.State, status.Message = Unneeded, "it uses no key that changed"
 		s.add(status)
 	case marked, known && (prior.State == Restarting || prior.State == Stuck):
-		s.follow(w, status, known && prior.State != Waiting)
+		// One whose pods people replace waits after it was changed, too.
+		s.follow(w, status, known && (prior.State != Waiting || w.health.manual != ""))
 	case !s.used.Changed.IsZero() && w.created.After(s.used.Changed):
 		status.State, status.Message = Unneeded, "it was created after the change"
 		s.add(status)

@@ -201,6 +201,7 @@ func TestWhatHasNoRolloutOfItsOwnHoldsUpNobody(t *testing.T) {
 		t.Errorf("got %s, want it looked at again", again)
 	}
 	b.must(b.admin.CoreV1().Pods(b.namespace).Delete(t.Context(), "d-manual-0", metav1.DeleteOptions{}))
+	b.up(statefulSet, "d-manual") // nobody looked while it was down: it is known whose change it was all the same
 	b.until("a-paused Waiting, b-none Unneeded, c Restarted, d-manual Restarted, e-partition Restarted", nil)
 	pause("false")
 	b.until("a-paused Restarted, b-none Unneeded, c Restarted, d-manual Restarted, e-partition Restarted", nil)

@@ -371,12 +371,13 @@ func Redirect(to string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusTemporaryRedirect) }
 }
 
-// Hang answers when release is closed, or the client has gone.
+// Hang answers when release is closed, and never where the client has gone before.
 func Hang(release <-chan struct{}) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-release:
 		case <-r.Context().Done():
+			panic(http.ErrAbortHandler) // a client that has gone must not read an answer on its way out
 		}
 		Answer(http.StatusInternalServerError, `{"errors":["late"]}`)(w, r)
 	}
