@@ -69,7 +69,7 @@ var clusterScoped = map[string]string{
 	"node.k8s.io":                       "RuntimeClass",
 	"policies.kubewarden.io":            "ClusterAdmissionPolicy ClusterAdmissionPolicyGroup PolicyServer",
 	"policy.networking.k8s.io":          "AdminNetworkPolicy BaselineAdminNetworkPolicy ClusterNetworkPolicy",
-	"policy.portcullis.dev":             "Bundle PolicyBundle PolicyReplica PolicyRevision",
+	"policy.portcullis.dev":             "BreakGlass Bundle PolicyBundle PolicyReplica PolicyRevision",
 	"policy.sigstore.dev":               "ClusterImagePolicy TrustRoot",
 	"project.openshift.io":              "Project",
 	"projectcalico.org":                 "GlobalNetworkPolicy GlobalNetworkSet HostEndpoint IPPool Tier BGPConfiguration BGPFilter BGPPeer ClusterInformation FelixConfiguration IPReservation KubeControllersConfiguration",
