@@ -195,16 +195,16 @@ spec:
 {{- define "portcullis.sharedMounts" -}}
 {{- $r := .root.Values.registries -}}
 {{- $b := .root.Values.bundle -}}
-{{- if $r.credentialsSecret }}
+{{- if and $r.credentialsSecret (ne .component "console") }}
 - {name: registry-credentials, mountPath: /registries/credentials, readOnly: true}
 {{- end }}
 {{- if and $r.trustedRootSecret (not (has .component (list "scanner" "console"))) }}
 - {name: trusted-root, mountPath: /registries/sigstore, readOnly: true}
 {{- end }}
-{{- if $r.caConfigMap }}
+{{- if and $r.caConfigMap (ne .component "console") }}
 - {name: registry-ca, mountPath: /registries/ca, readOnly: true}
 {{- end }}
-{{- if $r.credentialProviders.configMap }}
+{{- if and $r.credentialProviders.configMap (ne .component "console") }}
 - {name: credential-providers, mountPath: /registries/providers, readOnly: true}
 - {name: credential-programs, mountPath: /registries/programs, readOnly: true}
 {{- end }}
@@ -223,16 +223,16 @@ spec:
 {{- define "portcullis.sharedVolumes" -}}
 {{- $r := .root.Values.registries -}}
 {{- $b := .root.Values.bundle -}}
-{{- with $r.credentialsSecret }}
-- {name: registry-credentials, secret: {secretName: {{ . }}, defaultMode: 0440, items: [{key: .dockerconfigjson, path: config.json}]}}
+{{- if and $r.credentialsSecret (ne .component "console") }}
+- {name: registry-credentials, secret: {secretName: {{ $r.credentialsSecret }}, defaultMode: 0440, items: [{key: .dockerconfigjson, path: config.json}]}}
 {{- end }}
 {{- if and $r.trustedRootSecret (not (has .component (list "scanner" "console"))) }}
 - {name: trusted-root, secret: {secretName: {{ $r.trustedRootSecret }}, defaultMode: 0440, items: [{key: trusted_root.json, path: trusted_root.json}]}}
 {{- end }}
-{{- with $r.caConfigMap }}
-- {name: registry-ca, configMap: {name: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}}
+{{- if and $r.caConfigMap (ne .component "console") }}
+- {name: registry-ca, configMap: {name: {{ $r.caConfigMap }}, items: [{key: ca.crt, path: ca.crt}]}}
 {{- end }}
-{{- if $r.credentialProviders.configMap }}
+{{- if and $r.credentialProviders.configMap (ne .component "console") }}
 - {name: credential-providers, configMap: {name: {{ $r.credentialProviders.configMap }}, items: [{key: config.yaml, path: config.yaml}]}}
 - {name: credential-programs, image: {reference: {{ $r.credentialProviders.image | quote }}, pullPolicy: IfNotPresent}}
 {{- end }}
