@@ -151,7 +151,7 @@ func (c *Cluster) makeCertificates() error {
 	if c.authority, err = pki.NewAuthority(dir, "cluster-ca"); err != nil {
 		return err
 	}
-	if c.files.serving, err = c.authority.Issue("apiserver", "kubernetes.default.svc"); err != nil {
+	if c.files.serving, err = c.authority.Issue("apiserver", "kubernetes.default.svc", serviceAddress); err != nil {
 		return err
 	}
 	// An authority of its own: its certificates must not log in at the API server.
@@ -167,10 +167,11 @@ func (c *Cluster) makeCertificates() error {
 	return err
 }
 
-// ServingCertificate makes a certificate for a server on 127.0.0.1 that is signed by
-// the authority of CAFile. Its files are named after the server.
-func (c *Cluster) ServingCertificate(server string) (pki.Pair, error) {
-	return c.authority.Issue(server)
+// ServingCertificate makes a certificate for a server on 127.0.0.1, reached by further
+// names and addresses too, that is signed by the authority of CAFile. Its files are named
+// after the server.
+func (c *Cluster) ServingCertificate(server string, names ...string) (pki.Pair, error) {
+	return c.authority.Issue(server, names...)
 }
 
 func (c *Cluster) startAll(ctx context.Context) error {

@@ -34,13 +34,16 @@ const NodeName = "node-1"
 // NodeUser is whom the kubelet logs in as (Node authorization).
 var NodeUser = User{Name: "system:node:" + NodeName, Groups: []string{"system:nodes"}}
 
-// NodeOptions of a node. All are required.
+// NodeOptions of a node. Dir and Pause are required.
 type NodeOptions struct {
 	// Dir receives what the node writes. Its path is part of a socket's, which may have 107 bytes
 	// (unix(7)): keep it short.
 	Dir string
 	// Pause is an image whose program waits: it holds the namespaces of each pod.
 	Pause v1.Image
+	// APIServer lets pods reach the API server as in any cluster, at the address of the Service kubernetes. It needs what
+	// [APIServerUnavailable] asks for. There is no other Service, and no DNS: what pods call needs an address.
+	APIServer bool
 }
 
 // Node is a real node: a kubelet and containerd, which run real containers on this machine.
@@ -89,6 +92,8 @@ state = %[2]q
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = %[5]q
     conf_dir = %[6]q
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = %[7]q
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
 `
@@ -143,6 +148,11 @@ func (c *Cluster) StartNode(ctx context.Context, options NodeOptions) (*Node, er
 func (n *Node) start(ctx context.Context, c *Cluster) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
+	if n.options.APIServer {
+		if err := n.serveAPIServer(ctx, c); err != nil {
+			return err
+		}
+	}
 	if err := n.startContainerd(ctx); err != nil {
 		return err
 	}
@@ -159,7 +169,7 @@ func (n *Node) startContainerd(ctx context.Context) error {
 		return err
 	}
 	files := map[string]string{
-		filepath.Join(dir, "containerd.toml"): fmt.Sprintf(containerdConfig, filepath.Join(dir, "root"), filepath.Join(dir, "state"), n.socket, pauseImage, cniPlugins, network),
+		filepath.Join(dir, "containerd.toml"): fmt.Sprintf(containerdConfig, filepath.Join(dir, "root"), filepath.Join(dir, "state"), n.socket, pauseImage, cniPlugins, network, filepath.Join(dir, "registries")),
 		filepath.Join(network, "10.conflist"): fmt.Sprintf(networkConfig, filepath.Join(dir, "addresses")),
 	}
 	for file, content := range files {
@@ -299,7 +309,7 @@ func (n *Node) Stop() error {
 	if n.containerd != nil {
 		problems = append(problems, n.containerd.Stop())
 	}
-	problems = append(problems, n.unmount(ctx), n.removeNetworks(ctx))
+	problems = append(problems, n.unmount(ctx), n.removeNetworks(ctx), n.removeServices(ctx))
 	_ = exec.CommandContext(ctx, "ip", "link", "delete", bridge).Run() // there is none if no pod ran
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("stopping the node: %w", err)

@@ -58,9 +58,9 @@ func (c *Cluster) startAPIServer(ctx context.Context) error {
 		"--bind-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", c.port),
 		"--advertise-address=127.0.0.1",
-		// The kubernetes Service may not point to loopback, and no pod runs that would use it.
+		// The kubernetes Service may not point to loopback: see NodeOptions.APIServer.
 		"--endpoint-reconciler-type=none",
-		"--service-cluster-ip-range=10.0.0.0/16",
+		"--service-cluster-ip-range=" + serviceNetwork,
 		"--tls-cert-file=" + c.files.serving.CertFile,
 		"--tls-private-key-file=" + c.files.serving.KeyFile,
 		"--service-account-issuer=" + c.URL,

@@ -52,8 +52,8 @@ func NewAuthority(dir, name string) (*Authority, error) {
 	return a, WritePEM(a.File, "CERTIFICATE", der)
 }
 
-// Issue makes a certificate for a server on loopback, reached by further names too,
-// that is as well one for a client. Its files are named after the common name.
+// Issue makes a certificate for a server on loopback, reached by further names and addresses
+// too, that is as well one for a client. Its files are named after the common name.
 func (a *Authority) Issue(commonName string, names ...string) (Pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -63,7 +63,14 @@ func (a *Authority) Issue(commonName string, names ...string) (Pair, error) {
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	template.DNSNames = append([]string{"localhost"}, names...)
+	template.DNSNames = []string{"localhost"}
+	for _, name := range names {
+		if address := net.ParseIP(name); address != nil {
+			template.IPAddresses = append(template.IPAddresses, address)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
 	if err != nil {
 		return Pair{}, fmt.Errorf("making certificate %s: %w", commonName, err)
