@@ -12,15 +12,11 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/restmapper"
 
 	"github.com/portcullis-dev/portcullis/test/cluster"
 )
@@ -98,52 +94,7 @@ func (e *environment) start(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return e.apply(ctx, slices.Concat(first, e.objects))
-}
-
-// apply applies objects in order, as Helm does: definitions are waited for.
-func (e *environment) apply(ctx context.Context, objects []*unstructured.Unstructured) error {
-	kinds, err := discovery.NewDiscoveryClientForConfig(e.config)
-	if err != nil {
-		return err
-	}
-	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(kinds))
-	client, err := dynamic.NewForConfig(e.config)
-	if err != nil {
-		return err
-	}
-	var refused []error
-	for _, object := range objects {
-		resource, err := e.resource(ctx, mapper, client, object)
-		if err != nil {
-			return err
-		}
-		if _, err := resource.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: "helm", Force: true}); err != nil {
-			refused = append(refused, fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err))
-		}
-	}
-	return errors.Join(refused...)
-}
-
-// resource is where an object goes. A kind whose definition was just applied takes a moment.
-func (e *environment) resource(ctx context.Context, mapper *restmapper.DeferredDiscoveryRESTMapper, client dynamic.Interface, object *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
-	kind := object.GroupVersionKind()
-	var mapping *meta.RESTMapping
-	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
-		var err error
-		if mapping, err = mapper.RESTMapping(kind.GroupKind(), kind.Version); err != nil {
-			mapper.Reset()
-			return false, nil
-		}
-		return true, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("looking for the kind %s: %w", kind, err)
-	}
-	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
-		return client.Resource(mapping.Resource), nil
-	}
-	return client.Resource(mapping.Resource).Namespace(object.GetNamespace()), nil
+	return cluster.Apply(ctx, e.config, slices.Concat(first, e.objects))
 }
 
 // as is a client in the name of somebody.

@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
+
+	"github.com/portcullis-dev/portcullis/test/cluster"
 )
 
 type gvr = schema.GroupVersionResource
@@ -102,7 +104,7 @@ func TestGuardsHoldWithoutTheWebhook(t *testing.T) {
 		objects = append(objects, object)
 	}
 	// The first pod of a namespace waits for its service account.
-	eventually(t, "making what the attempts are about", func() error { return e.apply(t.Context(), objects) })
+	eventually(t, "making what the attempts are about", func() error { return cluster.Apply(t.Context(), e.config, objects) })
 
 	as := func(who string) dynamic.Interface {
 		asker, known := askers[who]

@@ -84,7 +84,7 @@ func TestTheInstalledChartRefusesABadPod(t *testing.T) {
 		t.Errorf("a good pod: %v", err)
 	}
 	// An upgrade: what the chart has is applied again, under its own policies.
-	if err := i.apply(ctx, i.objects); err != nil {
+	if err := cluster.Apply(ctx, i.config, i.objects); err != nil {
 		t.Errorf("applying the chart again: %v", err)
 	}
 	i.uninstall(t)
@@ -119,7 +119,7 @@ func (i *installation) install(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := i.apply(t.Context(), slices.Concat(first, i.objects)); err != nil {
+	if err := cluster.Apply(t.Context(), i.config, slices.Concat(first, i.objects)); err != nil {
 		t.Fatal(err)
 	}
 	i.write(t, "bundle/bundle.yaml", configMap(t, rendered.Manifest, "portcullis-bundle", "bundle.yaml"))
