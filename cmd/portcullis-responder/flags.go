@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/portcullis-dev/portcullis/admission/informer"
+	"github.com/portcullis-dev/portcullis/cmd/internal/journalflags"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
 	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/cmd/internal/replica"
@@ -55,7 +56,7 @@ type flags struct {
 	cni          string
 	webhook      string
 	notify       string
-	journal      journalFlags
+	journal      journalflags.Flags
 	maxFactBytes int
 	drainDelay   time.Duration
 	drainGrace   time.Duration
@@ -94,7 +95,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.webhook, "webhook-configuration", guard.DefaultSource, "`name` of the ValidatingWebhookConfiguration of portcullis-webhook, which is also asked about what tokens of quarantined pods write, by one named "+guard.DefaultName+" that is there meanwhile; empty for not at all")
 	set.StringVar(&f.cni, "cni", "", "`provider` of the cluster's network: "+joined(cnis)+"; found out by default. Without one no isolation counts as proved")
 	set.StringVar(&f.notify, "notify", "", "YAML `file` that says who is told; by default Events of Kubernetes")
-	f.journal.register(set)
+	f.journal.Register(set, "journal-ignored", "`share` from 0 to 1 of events kept that policies were asked about and asked for nothing; all others always are")
 	set.IntVar(&f.maxFactBytes, "max-fact-bytes", informer.DefaultMaxBytes, "memory in `bytes` for the objects of each kind that policies read")
 	set.DurationVar(&f.drainDelay, "drain-delay", 5*time.Second, "`time` to go on taking events after SIGTERM, until the cluster has noticed")
 	set.DurationVar(&f.drainGrace, "drain-grace", 20*time.Second, "`time` after that for what is under way")
@@ -140,10 +141,11 @@ func (f *flags) check() error {
 	if err := f.bundle.Check("the responder"); err != nil {
 		return err
 	}
-	for _, part := range []interface{ check() error }{&f.grpc, &f.journal} {
-		if err := part.check(); err != nil {
-			return err
-		}
+	if err := f.grpc.check(); err != nil {
+		return err
+	}
+	if err := f.journal.Check(); err != nil {
+		return err
 	}
 	return f.telemetry.Check()
 }

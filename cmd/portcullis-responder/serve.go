@@ -23,6 +23,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
+	"github.com/portcullis-dev/portcullis/cmd/internal/journalflags"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
 	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
@@ -195,7 +196,7 @@ func (s *site) openResponder(context.Context) (err error) {
 	if s.dispatcher, err = s.flags.dispatcher(s.config, s.identity, s.metrics, s.log); err != nil {
 		return err
 	}
-	if s.journal, err = s.flags.journal.open(actor+"/"+s.flags.replica.Name, s.log); err != nil {
+	if s.journal, err = s.flags.journal.Open(actor+"/"+s.flags.replica.Name, s.log); err != nil {
 		return err
 	}
 	if s.client, err = dynamic.NewForConfig(fast(s.config)); err != nil {
@@ -402,7 +403,7 @@ func (s *site) close(ctx context.Context) {
 		cancel()
 	}
 	if s.journal != nil {
-		closeJournal(ctx, s.journal, s.log)
+		journalflags.Close(ctx, s.journal, journalClose, s.log)
 	}
 	if s.images != nil {
 		s.images.Close()

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/portcullis-dev/portcullis/admission/informer"
+	"github.com/portcullis-dev/portcullis/cmd/internal/journalflags"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
 	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/cmd/internal/replica"
@@ -36,7 +37,7 @@ type flags struct {
 	kmsSocket string
 	workers   int
 	watches   int
-	journal   journalFlags
+	journal   journalflags.Flags
 	endGrace  time.Duration
 	logLevel  slog.Level
 	telemetry telemetry.Flags
@@ -59,7 +60,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.kmsSocket, "kms-socket", "", "unix socket, as a `path`, of a KMS v2 plugin (KEP-3299) that encrypts the tokens of leases, for VaultConnections with leaseEncryption.kms")
 	set.IntVar(&f.workers, "workers", controller.DefaultWorkers, "`number` of objects that are looked at at once")
 	set.IntVar(&f.watches, "max-watches", defaultWatches, "`number` of Secrets whose changes by others are noticed at once, by a watch for each; those of others with the next refresh")
-	f.journal.register(set)
+	f.journal.Register(set, "journal-allows", "`share` from 0 to 1 of syncs kept that were plainly permitted; all others always are")
 	set.DurationVar(&f.endGrace, "end-grace", 8*time.Second, "`time` for what is under way after SIGTERM")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 	f.telemetry.Register(set)
@@ -90,5 +91,5 @@ func (f *flags) check() error {
 	if err := f.telemetry.Check(); err != nil {
 		return err
 	}
-	return f.journal.check()
+	return f.journal.Check()
 }

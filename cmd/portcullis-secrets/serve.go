@@ -23,6 +23,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/cmd/internal/journalflags"
 	"github.com/portcullis-dev/portcullis/cmd/internal/judging"
 	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/cmd/internal/telemetry"
@@ -125,7 +126,7 @@ func (s *site) openJudging(ctx context.Context) (err error) {
 	if s.images, err = s.flags.images.Open(); err != nil {
 		return err
 	}
-	if s.journal, err = s.flags.journal.open(v1alpha1.ManagedBy+"/"+s.flags.replica.Name, s.log); err != nil {
+	if s.journal, err = s.flags.journal.Open(v1alpha1.ManagedBy+"/"+s.flags.replica.Name, s.log); err != nil {
 		return err
 	}
 	if s.journal != nil {
@@ -261,7 +262,7 @@ func (s *site) close(ctx context.Context) {
 		s.events.Shutdown()
 	}
 	if s.journal != nil {
-		closeJournal(ctx, s.journal, s.log)
+		journalflags.Close(ctx, s.journal, journalClose, s.log)
 	}
 	if s.images != nil {
 		s.images.Close()
