@@ -1,14 +1,11 @@
 package v1alpha1
 
 import (
-	"encoding"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -17,154 +14,24 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/portcullis-dev/portcullis/runtime/response"
+	"github.com/portcullis-dev/portcullis/test/definitions"
 )
-
-func definitions(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinition {
-	t.Helper()
-	found := map[string]*apiextensionsv1.CustomResourceDefinition{}
-	for document := range strings.SplitSeq(string(Manifest), "\n---\n") {
-		var crd apiextensionsv1.CustomResourceDefinition
-		if err := yaml.UnmarshalStrict([]byte(document), &crd); err != nil {
-			t.Fatal(err)
-		}
-		found[crd.Name] = &crd
-	}
-	return found
-}
 
 func schemaOf(t *testing.T, resource schema.GroupVersionResource) *apiextensionsv1.JSONSchemaProps {
 	t.Helper()
-	crd := definitions(t)[resource.GroupResource().String()]
+	crd := definitions.Read(t, Manifest)[resource.GroupResource().String()]
 	if crd == nil {
 		t.Fatalf("no definition of %s", resource.GroupResource())
 	}
 	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
 }
 
-// A field that the schema lacks is pruned by the API server without a word.
 func TestTheSchemasHaveTheFieldsOfTheTypes(t *testing.T) {
-	all := definitions(t)
-	for _, test := range []struct {
-		resource schema.GroupVersionResource
-		of       reflect.Type
-		status   bool
-	}{
-		{Quarantines, reflect.TypeFor[Quarantine](), true},
-		{Evidences, reflect.TypeFor[QuarantineEvidence](), false},
-		{Incidents, reflect.TypeFor[Incident](), false},
-	} {
-		crd := all[test.resource.GroupResource().String()]
-		if crd == nil {
-			t.Errorf("no definition of %s", test.resource.GroupResource())
-			continue
-		}
-		version := crd.Spec.Versions[0]
-		if crd.Spec.Names.Kind != test.of.Name() || crd.Spec.Scope != apiextensionsv1.ClusterScoped || version.Name != GroupVersion.Version || (version.Subresources != nil && version.Subresources.Status != nil) != test.status {
-			t.Errorf("%s is %s %s of %s, with a status of its own: %v; want Cluster %s of %s: %v", crd.Name, crd.Spec.Scope, crd.Spec.Names.Kind, version.Name,
-				version.Subresources != nil, test.of.Name(), GroupVersion.Version, test.status)
-		}
-		own := map[string]reflect.Type{}
-		for field := range test.of.Fields() {
-			name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if options != "inline" && name != "metadata" {
-				own[name] = field.Type
-			}
-		}
-		root := version.Schema.OpenAPIV3Schema
-		got := slices.DeleteFunc(slices.Sorted(maps.Keys(root.Properties)), func(name string) bool { return slices.Contains([]string{"apiVersion", "kind", "metadata"}, name) })
-		if want := slices.Sorted(maps.Keys(own)); !slices.Equal(got, want) {
-			t.Errorf("%s has the fields %q in the schema, want %q", test.of.Name(), got, want)
-		}
-		for name, field := range own {
-			compare(t, test.of.Name()+"."+name, field, root.Properties[name])
-		}
-	}
-}
-
-// compare holds a schema to a type, and everything below.
-func compare(t *testing.T, path string, of reflect.Type, schema apiextensionsv1.JSONSchemaProps) {
-	t.Helper()
-	switch {
-	case of.Kind() == reflect.Pointer:
-		compare(t, path, of.Elem(), schema)
-	case of == reflect.TypeFor[metav1.Duration]():
-		wantType(t, path, schema, "string")
-		wantDurations(t, path, schema.Pattern)
-	case of == reflect.TypeFor[metav1.Time](), of == reflect.TypeFor[metav1.MicroTime]():
-		wantType(t, path, schema, "string")
-		if schema.Format != "date-time" {
-			t.Errorf("%s has the format %q, want date-time", path, schema.Format)
-		}
-	case of == reflect.TypeFor[[]byte](), of.Kind() == reflect.String, of.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
-		wantType(t, path, schema, "string")
-	case of.Kind() == reflect.Slice:
-		wantType(t, path, schema, "array")
-		if schema.Items == nil || schema.Items.Schema == nil {
-			t.Errorf("%s says nothing of its items", path)
-			return
-		}
-		compare(t, path+"[]", of.Elem(), *schema.Items.Schema)
-	case of.Kind() == reflect.Map:
-		wantType(t, path, schema, "object")
-		if schema.AdditionalProperties == nil {
-			t.Errorf("%s is a map whose values would be pruned", path)
-		}
-	case of.Kind() == reflect.Bool:
-		wantType(t, path, schema, "boolean")
-	case of.Kind() == reflect.Struct:
-		wantType(t, path, schema, "object")
-		fields := jsonFields(of)
-		if path == "Quarantine.spec.owner.direct" {
-			delete(fields, "direct") // a schema has an end
-		}
-		if got, want := slices.Sorted(maps.Keys(schema.Properties)), slices.Sorted(maps.Keys(fields)); !slices.Equal(got, want) {
-			t.Errorf("%s has the fields %q in the schema, want %q", path, got, want)
-		}
-		for name, field := range fields {
-			if property, ok := schema.Properties[name]; ok {
-				compare(t, path+"."+name, field, property)
-			}
-		}
-	default:
-		wantType(t, path, schema, "integer")
-	}
-}
-
-func wantType(t *testing.T, path string, schema apiextensionsv1.JSONSchemaProps, want string) {
-	t.Helper()
-	if schema.Type != want {
-		t.Errorf("%s is of type %q in the schema, want %q", path, schema.Type, want)
-	}
-}
-
-// wantDurations holds a pattern to what Go reads as a duration: the API server's format alone takes "1 day" too, and then
-// nobody here can read the object.
-func wantDurations(t *testing.T, path, pattern string) {
-	t.Helper()
-	compiled, err := regexp.Compile(pattern)
-	if err != nil || pattern == "" {
-		t.Errorf("%s has the pattern %q (%v), want one for durations", path, pattern, err)
-		return
-	}
-	for _, text := range []string{"5m0s", "0s", "0", "1.5h", "10s", "1h30m", "1d", "7 days", "1 week", "3 s", "", "h", "1h 30m"} {
-		_, err := time.ParseDuration(text)
-		if got, want := compiled.MatchString(text), err == nil; got != want {
-			t.Errorf("%s takes %q: %v, want %v", path, text, got, want)
-		}
-	}
-}
-
-func jsonFields(of reflect.Type) map[string]reflect.Type {
-	fields := map[string]reflect.Type{}
-	for field := range of.Fields() {
-		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if options == "inline" {
-			maps.Copy(fields, jsonFields(field.Type))
-			continue
-		}
-		fields[name] = field.Type
-	}
-	return fields
+	definitions.Hold(t, Manifest,
+		definitions.Type{Resource: Quarantines, Of: reflect.TypeFor[Quarantine](), Status: true, End: "Quarantine.spec.owner.direct.direct"},
+		definitions.Type{Resource: Evidences, Of: reflect.TypeFor[QuarantineEvidence]()},
+		definitions.Type{Resource: Incidents, Of: reflect.TypeFor[Incident]()},
+	)
 }
 
 // Words that Go knows and the schema does not are refused when it matters most.
@@ -240,6 +107,9 @@ func TestTheRolesAllowNoMoreThanIsNeeded(t *testing.T) {
 				}
 				if resource == "secrets" || strings.HasPrefix(resource, "pods/exec") || strings.HasPrefix(resource, "pods/ephemeral") || strings.HasPrefix(resource, "nodes/") {
 					t.Errorf("%s may use %s", role.Name, resource)
+				}
+				if resource == "leases" && !slices.Equal(rule.Verbs, []string{"create"}) && !slices.Equal(rule.ResourceNames, []string{"portcullis-responder", "portcullis-responder-ledger"}) {
+					t.Errorf("%s may %v leases of the names %q, want only its own", role.Name, rule.Verbs, rule.ResourceNames)
 				}
 				for _, verb := range rule.Verbs {
 					if verb != "get" && verb != "list" && verb != "watch" {

@@ -1,172 +1,42 @@
 package v1alpha1
 
 import (
-	"encoding"
-	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
+
+	"github.com/portcullis-dev/portcullis/test/definitions"
 )
 
-func definitions(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinition {
-	t.Helper()
-	found := map[string]*apiextensionsv1.CustomResourceDefinition{}
-	for document := range strings.SplitSeq(string(Manifest), "\n---\n") {
-		var crd apiextensionsv1.CustomResourceDefinition
-		if err := yaml.UnmarshalStrict([]byte(document), &crd); err != nil {
-			t.Fatal(err)
-		}
-		found[crd.Name] = &crd
-	}
-	return found
-}
-
-// A field that the schema lacks is pruned by the API server without a word.
 func TestTheSchemasHaveTheFieldsOfTheTypes(t *testing.T) {
-	all := definitions(t)
-	for _, test := range []struct {
-		resource  schema.GroupVersionResource
-		of        reflect.Type
-		scope     apiextensionsv1.ResourceScope
-		shortName string
-		status    bool
-	}{
-		{VaultConnections, reflect.TypeFor[VaultConnection](), apiextensionsv1.ClusterScoped, "vc", true},
-		{VaultAuths, reflect.TypeFor[VaultAuth](), apiextensionsv1.NamespaceScoped, "va", true},
-		{VaultSecrets, reflect.TypeFor[VaultSecret](), apiextensionsv1.NamespaceScoped, "vs", true},
-		{VaultPushes, reflect.TypeFor[VaultPush](), apiextensionsv1.NamespaceScoped, "vp", true},
-		{VaultLeases, reflect.TypeFor[VaultLease](), apiextensionsv1.NamespaceScoped, "vl", false},
-	} {
-		crd := all[test.resource.GroupResource().String()]
-		if crd == nil {
-			t.Errorf("no definition of %s", test.resource.GroupResource())
-			continue
-		}
-		delete(all, crd.Name)
-		version := crd.Spec.Versions[0]
-		if crd.Spec.Names.Kind != test.of.Name() || crd.Spec.Scope != test.scope || version.Name != GroupVersion.Version || (version.Subresources != nil && version.Subresources.Status != nil) != test.status {
-			t.Errorf("%s is %s %s of %s, with a status of its own: %v; want %s %s of %s: %v", crd.Name, crd.Spec.Scope, crd.Spec.Names.Kind, version.Name,
-				version.Subresources != nil, test.scope, test.of.Name(), GroupVersion.Version, test.status)
-		}
-		if !slices.Equal(crd.Spec.Names.ShortNames, []string{test.shortName}) || !slices.Equal(crd.Spec.Names.Categories, []string{"portcullis"}) {
-			t.Errorf("%s has the short names %q and the categories %q, want %q and portcullis", crd.Name, crd.Spec.Names.ShortNames, crd.Spec.Names.Categories, test.shortName)
-		}
-		sections := 0
-		for _, section := range []string{"Spec", "Status"} {
-			if field, ok := test.of.FieldByName(section); ok {
-				sections++
-				compare(t, test.of.Name()+"."+section, field.Type, version.Schema.OpenAPIV3Schema.Properties[strings.ToLower(section)])
-			}
-		}
-		if got := len(version.Schema.OpenAPIV3Schema.Properties); got != sections+3 {
-			t.Errorf("%s has %d fields in the schema, want apiVersion, kind, metadata and %d more", crd.Name, got, sections)
-		}
-	}
-	for name := range all {
-		t.Errorf("there is a definition of %s, and no type", name)
-	}
+	definitions.Hold(t, Manifest,
+		definitions.Type{Resource: VaultConnections, Of: reflect.TypeFor[VaultConnection](), Status: true, Bounded: true},
+		definitions.Type{Resource: VaultAuths, Of: reflect.TypeFor[VaultAuth](), Namespaced: true, Status: true, Bounded: true},
+		definitions.Type{Resource: VaultSecrets, Of: reflect.TypeFor[VaultSecret](), Namespaced: true, Status: true, Bounded: true},
+		definitions.Type{Resource: VaultPushes, Of: reflect.TypeFor[VaultPush](), Namespaced: true, Status: true, Bounded: true},
+		definitions.Type{Resource: VaultLeases, Of: reflect.TypeFor[VaultLease](), Namespaced: true, Bounded: true},
+	)
 }
 
-// compare holds a schema to a type, and everything below.
-func compare(t *testing.T, path string, of reflect.Type, schema apiextensionsv1.JSONSchemaProps) {
-	t.Helper()
-	switch {
-	case of.Kind() == reflect.Pointer:
-		compare(t, path, of.Elem(), schema)
-	case of == reflect.TypeFor[metav1.Duration]():
-		wantType(t, path, schema, "string")
-		wantDurations(t, path, schema.Pattern)
-	case of == reflect.TypeFor[metav1.Time](), of == reflect.TypeFor[time.Time]():
-		wantType(t, path, schema, "string")
-		if schema.Format != "date-time" {
-			t.Errorf("%s has the format %q, want date-time", path, schema.Format)
-		}
-	case of.Kind() == reflect.String, of.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
-		wantType(t, path, schema, "string")
-	case of.Kind() == reflect.Slice:
-		wantType(t, path, schema, "array")
-		if schema.Items == nil || schema.Items.Schema == nil {
-			t.Errorf("%s says nothing of its items", path)
-			return
-		}
-		if schema.MaxItems == nil {
-			t.Errorf("%s has no end", path)
-		}
-		compare(t, path+"[]", of.Elem(), *schema.Items.Schema)
-	case of.Kind() == reflect.Map:
-		wantType(t, path, schema, "object")
-		if schema.AdditionalProperties == nil || schema.AdditionalProperties.Schema == nil {
-			t.Errorf("%s is a map whose values would be pruned", path)
-			return
-		}
-		compare(t, path+"{}", of.Elem(), *schema.AdditionalProperties.Schema)
-	case of.Kind() == reflect.Bool:
-		wantType(t, path, schema, "boolean")
-	case of.Kind() == reflect.Struct:
-		wantType(t, path, schema, "object")
-		fields := jsonFields(of)
-		if got, want := slices.Sorted(maps.Keys(schema.Properties)), slices.Sorted(maps.Keys(fields)); !slices.Equal(got, want) {
-			t.Errorf("%s has the fields %q in the schema, want %q", path, got, want)
-		}
-		for name, field := range fields {
-			if property, ok := schema.Properties[name]; ok {
-				compare(t, path+"."+name, field, property)
-			}
-		}
-	default:
-		wantType(t, path, schema, "integer")
-	}
-}
-
-func wantType(t *testing.T, path string, schema apiextensionsv1.JSONSchemaProps, want string) {
-	t.Helper()
-	if schema.Type != want {
-		t.Errorf("%s is of type %q in the schema, want %q", path, schema.Type, want)
-	}
-}
-
-// wantDurations holds a pattern to what Go reads as a duration: the API server's format alone takes "1 day" too, and then
-// nobody here can read the object.
-func wantDurations(t *testing.T, path, pattern string) {
-	t.Helper()
-	compiled, err := regexp.Compile(pattern)
-	if err != nil || pattern == "" {
-		t.Errorf("%s has the pattern %q (%v), want one for durations", path, pattern, err)
-		return
-	}
-	for _, text := range []string{"5m0s", "0s", "0", "1.5h", "10s", "1h30m", "1d", "7 days", "1 week", "3 s", "", "h", "1h 30m"} {
-		_, err := time.ParseDuration(text)
-		if got, want := compiled.MatchString(text), err == nil; got != want {
-			t.Errorf("%s takes %q: %v, want %v", path, text, got, want)
+func TestTheirShortNamesTellThemApart(t *testing.T) {
+	want := map[string]string{"VaultConnection": "vc", "VaultAuth": "va", "VaultSecret": "vs", "VaultPush": "vp", "VaultLease": "vl"}
+	for _, crd := range definitions.Read(t, Manifest) {
+		if names := crd.Spec.Names; !slices.Equal(names.ShortNames, []string{want[names.Kind]}) || !slices.Equal(names.Categories, []string{"portcullis"}) {
+			t.Errorf("%s has the short names %q and the categories %q, want %q and portcullis", crd.Name, names.ShortNames, names.Categories, want[names.Kind])
 		}
 	}
-}
-
-func jsonFields(of reflect.Type) map[string]reflect.Type {
-	fields := map[string]reflect.Type{}
-	for field := range of.Fields() {
-		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if options == "inline" {
-			maps.Copy(fields, jsonFields(field.Type))
-			continue
-		}
-		fields[name] = field.Type
-	}
-	return fields
 }
 
 // Words that Go knows and the schema does not are refused when it matters most; words of the schema that Go does not know mean nothing.
 func TestTheSchemaKnowsAllWords(t *testing.T) {
-	all := definitions(t)
+	all := definitions.Read(t, Manifest)
 	at := func(resource schema.GroupVersionResource, path string) apiextensionsv1.JSONSchemaProps {
 		props := *all[resource.GroupResource().String()].Spec.Versions[0].Schema.OpenAPIV3Schema
 		for name := range strings.SplitSeq(path, ".") {
