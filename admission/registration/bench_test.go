@@ -10,7 +10,6 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -24,71 +23,22 @@ import (
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/policies/v1alpha1"
 	"github.com/portcullis-dev/portcullis/test/cluster"
+	"github.com/portcullis-dev/portcullis/test/cluster/clustertest"
 )
 
 // The registration runs with the roles that the controller prints, and no others. alice may break the glass.
 const controllerUser, glassUser = "portcullis-controller", "alice"
 
 // shared is one API server for all tests of the package.
-var shared struct {
-	once    sync.Once
-	server  *cluster.Cluster
-	dir     string
-	failure error
+var shared = clustertest.Shared{
+	Options: cluster.Options{WithoutControllers: true, Users: []cluster.User{{Name: controllerUser}, {Name: glassUser}}},
+	Manifests: [][]byte{
+		clustertest.Namespaces(v1alpha1.DefaultNamespace), v1alpha1.Manifest, v1alpha1.BreakGlassGuard, v1alpha1.Roles(v1alpha1.DefaultNamespace),
+		clustertest.Binding(controllerUser, "portcullis-controller", v1alpha1.DefaultNamespace), clustertest.Binding(glassUser, "portcullis-break-glass"),
+	},
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if shared.server != nil {
-		_ = shared.server.Stop()
-	}
-	if shared.dir != "" {
-		_ = os.RemoveAll(shared.dir)
-	}
-	os.Exit(code)
-}
-
-func startServer(ctx context.Context) (err error) {
-	if shared.dir, err = os.MkdirTemp("", "registration-test-"); err != nil {
-		return err
-	}
-	shared.server, err = cluster.Start(ctx, cluster.Options{Dir: shared.dir, WithoutControllers: true, Users: []cluster.User{{Name: controllerUser}, {Name: glassUser}}})
-	if err != nil {
-		return err
-	}
-	config, err := shared.server.Config(cluster.Admin)
-	if err != nil {
-		return err
-	}
-	creator, err := cluster.NewCreator(config)
-	if err != nil {
-		return err
-	}
-	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + v1alpha1.DefaultNamespace + "}\n"
-	for _, manifests := range [][]byte{[]byte(namespace), v1alpha1.Manifest, v1alpha1.BreakGlassGuard, v1alpha1.Roles(v1alpha1.DefaultNamespace)} {
-		if _, err := creator.Create(ctx, manifests, metav1.CreateOptions{}); err != nil {
-			return err
-		}
-	}
-	kube, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
-	for user, role := range map[string]string{controllerUser: "portcullis-controller", glassUser: "portcullis-break-glass"} {
-		_, err := kube.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: user}, Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: user}},
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-		}, metav1.CreateOptions{})
-		if err != nil {
-			return err
-		}
-	}
-	_, err = kube.RbacV1().RoleBindings(v1alpha1.DefaultNamespace).Create(ctx, &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: controllerUser}, Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: controllerUser}},
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "portcullis-controller"},
-	}, metav1.CreateOptions{})
-	return err
-}
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
 
 // clock is the registration's: one that can be set, and one that cannot.
 type clock struct {
@@ -161,13 +111,6 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("it starts an API server")
-	}
-	shared.once.Do(func() { shared.failure = startServer(context.WithoutCancel(t.Context())) })
-	if shared.failure != nil {
-		t.Fatal(shared.failure)
-	}
 	b := &bench{t: t, clock: &clock{now: time.Now()}, journal: &lines{}}
 	admin := b.config(cluster.Admin)
 	var err error
@@ -185,7 +128,7 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) config(user string) *rest.Config {
 	b.t.Helper()
-	config, err := shared.server.Config(user)
+	config, err := shared.Cluster(b.t).Config(user)
 	if err != nil {
 		b.t.Fatal(err)
 	}

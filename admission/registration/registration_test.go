@@ -465,7 +465,7 @@ func TestWhatIsToldIsFollowedAtOnce(t *testing.T) {
 // uninstaller acts with the controller's rights.
 func (b *bench) uninstaller() kubernetes.Interface {
 	b.t.Helper()
-	client, err := shared.server.Client(controllerUser)
+	client, err := shared.Cluster(b.t).Client(controllerUser)
 	b.must(err)
 	return client
 }
@@ -487,7 +487,7 @@ func TestAnInspectionSaysWhatIsRegistered(t *testing.T) {
 		t.Errorf("got %+v and %q, want an opening by %s and an entry that fails open", state.BreakGlass, state.Validating.FailOpen, glassUser)
 	}
 	// Who may read little learns what could not be read.
-	limited, err := shared.server.Config(glassUser)
+	limited, err := shared.Cluster(t).Config(glassUser)
 	b.must(err)
 	as, err := dynamic.NewForConfig(limited)
 	b.must(err)

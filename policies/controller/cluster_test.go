@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -31,23 +29,15 @@ import (
 const controllerUser = "portcullis-controller"
 
 // shared is one API server for all tests of the package.
-var shared struct {
-	once    sync.Once
-	server  *cluster.Cluster
-	dir     string
-	failure error
+var shared = clustertest.Shared{
+	Options: cluster.Options{WithoutControllers: true, Users: []cluster.User{{Name: controllerUser}}},
+	Manifests: [][]byte{
+		clustertest.Namespaces(v1alpha1.DefaultNamespace, "shop"), v1alpha1.Manifest, v1alpha1.Roles(v1alpha1.DefaultNamespace),
+		clustertest.Binding(controllerUser, "portcullis-controller", v1alpha1.DefaultNamespace),
+	},
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if shared.server != nil {
-		_ = shared.server.Stop()
-	}
-	if shared.dir != "" {
-		_ = os.RemoveAll(shared.dir)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
 
 // bench is a cluster, as its administrator sees it.
 type bench struct {
@@ -61,19 +51,13 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("it starts an API server")
-	}
-	shared.once.Do(func() { shared.failure = start(context.WithoutCancel(t.Context())) })
-	if shared.failure != nil {
-		t.Fatal(shared.failure)
-	}
+	server := shared.Cluster(t)
 	b := &bench{t: t, dir: t.TempDir()}
 	var err error
-	if b.admin, err = shared.server.Config(cluster.Admin); err != nil {
+	if b.admin, err = server.Config(cluster.Admin); err != nil {
 		t.Fatal(err)
 	}
-	if b.config, err = shared.server.Config(controllerUser); err != nil {
+	if b.config, err = server.Config(controllerUser); err != nil {
 		t.Fatal(err)
 	}
 	if b.objects, err = dynamic.NewForConfig(b.admin); err != nil {
@@ -84,58 +68,6 @@ func newBench(t *testing.T) *bench {
 	}
 	t.Cleanup(b.clean)
 	return b
-}
-
-// start starts the API server, with resources, roles and namespaces.
-func start(ctx context.Context) (err error) {
-	if shared.dir, err = os.MkdirTemp("", "controller-test-"); err != nil {
-		return err
-	}
-	server, err := cluster.Start(ctx, cluster.Options{Dir: shared.dir, WithoutControllers: true, Users: []cluster.User{{Name: controllerUser}}})
-	if err != nil {
-		return err
-	}
-	shared.server = server
-	config, err := server.Config(cluster.Admin)
-	if err != nil {
-		return err
-	}
-	kube, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
-	for _, name := range []string{v1alpha1.DefaultNamespace, "shop"} {
-		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		if _, err := kube.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
-			return err
-		}
-	}
-	creator, err := cluster.NewCreator(config)
-	if err != nil {
-		return err
-	}
-	for _, manifests := range [][]byte{v1alpha1.Manifest, v1alpha1.Roles(v1alpha1.DefaultNamespace)} {
-		if _, err := creator.Create(ctx, manifests, metav1.CreateOptions{}); err != nil {
-			return err
-		}
-	}
-	return bind(ctx, kube)
-}
-
-func bind(ctx context.Context, kube *kubernetes.Clientset) error {
-	subjects := []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: controllerUser}}
-	_, err := kube.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: controllerUser}, Subjects: subjects,
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "portcullis-controller"},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return err
-	}
-	_, err = kube.RbacV1().RoleBindings(v1alpha1.DefaultNamespace).Create(ctx, &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: controllerUser}, Subjects: subjects,
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "portcullis-controller"},
-	}, metav1.CreateOptions{})
-	return err
 }
 
 // clean deletes what tests make: a controller keeps all bundles that there are.

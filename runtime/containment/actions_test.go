@@ -529,7 +529,7 @@ func TestTheStandingDenyIsInstalledInEachAPIThatTheClusterHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin, err := shared.server.Config(cluster.Admin)
+	admin, err := shared.Cluster(t).Config(cluster.Admin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -603,7 +603,7 @@ func (b *bench) define(definition string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	admin, err := shared.server.Config(cluster.Admin)
+	admin, err := shared.Cluster(b.t).Config(cluster.Admin)
 	if err != nil {
 		b.t.Fatal(err)
 	}

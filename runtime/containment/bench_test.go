@@ -9,19 +9,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/retry"
 
 	"github.com/portcullis-dev/portcullis/runtime/isolation"
 	"github.com/portcullis-dev/portcullis/runtime/response"
@@ -37,27 +33,15 @@ const responderUser = "portcullis-responder"
 var nodeNames = []string{"node-1", "node-2"}
 
 // shared is one control plane, with controllers, for all tests of the package.
-var shared struct {
-	once    sync.Once
-	server  *cluster.Cluster
-	dir     string
-	stop    context.CancelFunc
-	failure error
+var shared = clustertest.Shared{
+	Options: cluster.Options{Users: []cluster.User{{Name: responderUser}}},
+	Manifests: [][]byte{
+		clustertest.Namespaces(v1alpha1.DefaultNamespace), v1alpha1.Manifest, v1alpha1.Roles(v1alpha1.DefaultNamespace), clustertest.Binding(responderUser, "portcullis-responder"),
+	},
+	Prepare: startNodes,
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if shared.stop != nil {
-		shared.stop()
-	}
-	if shared.server != nil {
-		_ = shared.server.Stop()
-	}
-	if shared.dir != "" {
-		_ = os.RemoveAll(shared.dir)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
 
 // bench is a namespace of its own in the cluster, and the actions as the responder takes them.
 type bench struct {
@@ -71,14 +55,8 @@ type bench struct {
 
 func newBench(t *testing.T, change ...func(*Options)) *bench {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("it starts a control plane")
-	}
-	shared.once.Do(func() { shared.failure = startShared(context.WithoutCancel(t.Context())) })
-	if shared.failure != nil {
-		t.Fatal(shared.failure)
-	}
-	admin, err := shared.server.Config(cluster.Admin)
+	server := shared.Cluster(t)
+	admin, err := server.Config(cluster.Admin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +67,7 @@ func newBench(t *testing.T, change ...func(*Options)) *bench {
 	if b.creator, err = cluster.NewCreator(admin); err != nil {
 		t.Fatal(err)
 	}
-	if b.config, err = shared.server.Config(responderUser); err != nil {
+	if b.config, err = server.Config(responderUser); err != nil {
 		t.Fatal(err)
 	}
 	o := Options{Namespace: v1alpha1.DefaultNamespace, CNI: isolation.OVNKubernetes}
@@ -105,64 +83,14 @@ func newBench(t *testing.T, change ...func(*Options)) *bench {
 	return b
 }
 
-func startShared(ctx context.Context) (err error) {
-	if shared.dir, err = os.MkdirTemp("", "containment-test-"); err != nil {
-		return err
-	}
-	if shared.server, err = cluster.Start(ctx, cluster.Options{Dir: shared.dir, Users: []cluster.User{{Name: responderUser}}}); err != nil {
-		return err
-	}
-	config, err := shared.server.Config(cluster.Admin)
-	if err != nil {
-		return err
-	}
-	kube, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
-	if _, err := kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.DefaultNamespace}}, metav1.CreateOptions{}); err != nil {
-		return err
-	}
-	creator, err := cluster.NewCreator(config)
-	if err != nil {
-		return err
-	}
-	for _, manifests := range [][]byte{v1alpha1.Manifest, v1alpha1.Roles(v1alpha1.DefaultNamespace)} {
-		if _, err := creator.Create(ctx, manifests, metav1.CreateOptions{}); err != nil {
-			return err
-		}
-	}
-	_, err = kube.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: responderUser}, Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: responderUser}},
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "portcullis-responder"},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return err
-	}
-	return startNodes(ctx, kube)
-}
-
 // startNodes makes nodes that count as ready until the tests are over.
-func startNodes(ctx context.Context, kube kubernetes.Interface) error {
-	beating, stop := context.WithCancel(ctx)
-	shared.stop = stop
+func startNodes(ctx context.Context, server *cluster.Cluster) error {
+	kube, err := server.Client(cluster.Admin)
+	if err != nil {
+		return err
+	}
 	for _, name := range nodeNames {
-		if _, err := kube.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
-			return err
-		}
-		room := corev1.ResourceList{corev1.ResourcePods: resource.MustParse("1000"), corev1.ResourceCPU: resource.MustParse("100"), corev1.ResourceMemory: resource.MustParse("1Ti")}
-		// The controller that taints new nodes writes them too, at any time after they were made.
-		err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-			node, err := kube.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
-			if err != nil {
-				return err
-			}
-			node.Status.Capacity, node.Status.Allocatable = room, room
-			node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now()}}
-			_, err = kube.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{})
-			return err
-		})
-		if err != nil {
+		if err := clustertest.Node(ctx, kube, name, clustertest.Ready); err != nil {
 			return err
 		}
 	}
@@ -171,11 +99,11 @@ func startNodes(ctx context.Context, kube kubernetes.Interface) error {
 		defer ticker.Stop()
 		for {
 			for _, name := range nodeNames {
-				beat(beating, kube, name)
+				beat(ctx, kube, name)
 			}
 			select {
 			case <-ticker.C:
-			case <-beating.Done():
+			case <-ctx.Done():
 				return
 			}
 		}
@@ -382,7 +310,7 @@ func (b *bench) undo(q *v1alpha1.Quarantine, a response.Planned) Outcome {
 // written are the requests of the responder that changed something in the namespace of the bench, or outside of all.
 func (b *bench) written() []string {
 	b.t.Helper()
-	file, err := os.Open(filepath.Clean(shared.server.AuditLog))
+	file, err := os.Open(filepath.Clean(shared.Cluster(b.t).AuditLog))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -15,43 +15,32 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/util/retry"
 
 	"github.com/portcullis-dev/portcullis/runtime/response"
 	"github.com/portcullis-dev/portcullis/runtime/v1alpha1"
 	"github.com/portcullis-dev/portcullis/test/cluster"
+	"github.com/portcullis-dev/portcullis/test/cluster/clustertest"
 )
 
 const responderUser = "portcullis-responder"
 
-// shared is one API server for all tests of the package, and a kubelet that only gives logs.
-var shared struct {
-	once    sync.Once
-	server  *cluster.Cluster
-	dir     string
-	kubelet *httptest.Server
-	logs    *logs
-	failure error
+// shared is one API server for all tests of the package. Its node has a kubelet that only gives logs.
+var shared = clustertest.Shared{
+	Options: cluster.Options{WithoutControllers: true, Users: []cluster.User{{Name: responderUser}}},
+	Manifests: [][]byte{
+		clustertest.Namespaces(v1alpha1.DefaultNamespace), v1alpha1.Manifest, v1alpha1.Roles(v1alpha1.DefaultNamespace), clustertest.Binding(responderUser, "portcullis-responder"),
+	},
+	Prepare: startKubelet,
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if shared.kubelet != nil {
-		shared.kubelet.Close()
-	}
-	if shared.server != nil {
-		_ = shared.server.Stop()
-	}
-	if shared.dir != "" {
-		_ = os.RemoveAll(shared.dir)
-	}
-	os.Exit(code)
-}
+// kubeletLogs are those that the kubelet gives.
+var kubeletLogs = &logs{held: map[string]http.HandlerFunc{}}
+
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
 
 // logs answers what the API server asks a kubelet for logs, /containerLogs/namespace/pod/container.
 type logs struct {
@@ -109,18 +98,12 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("it starts an API server")
-	}
-	shared.once.Do(func() { shared.failure = startShared(context.WithoutCancel(t.Context())) })
-	if shared.failure != nil {
-		t.Fatal(shared.failure)
-	}
-	admin, err := shared.server.Config(cluster.Admin)
+	server := shared.Cluster(t)
+	admin, err := server.Config(cluster.Admin)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, namespace: fmt.Sprintf("t-%x", time.Now().UnixNano()), logs: shared.logs}
+	b := &bench{t: t, namespace: fmt.Sprintf("t-%x", time.Now().UnixNano()), logs: kubeletLogs}
 	if b.kube, err = kubernetes.NewForConfig(admin); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +113,7 @@ func newBench(t *testing.T) *bench {
 	if b.creator, err = cluster.NewCreator(admin); err != nil {
 		t.Fatal(err)
 	}
-	config, err := shared.server.Config(responderUser)
+	config, err := server.Config(responderUser)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,43 +130,10 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-func startShared(ctx context.Context) (err error) {
-	if shared.dir, err = os.MkdirTemp("", "evidence-test-"); err != nil {
-		return err
-	}
-	if shared.server, err = cluster.Start(ctx, cluster.Options{Dir: shared.dir, WithoutControllers: true, Users: []cluster.User{{Name: responderUser}}}); err != nil {
-		return err
-	}
-	config, err := shared.server.Config(cluster.Admin)
-	if err != nil {
-		return err
-	}
-	kube, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
-	if _, err := kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.DefaultNamespace}}, metav1.CreateOptions{}); err != nil {
-		return err
-	}
-	creator, err := cluster.NewCreator(config)
-	if err != nil {
-		return err
-	}
-	for _, manifests := range [][]byte{v1alpha1.Manifest, v1alpha1.Roles(v1alpha1.DefaultNamespace)} {
-		if _, err := creator.Create(ctx, manifests, metav1.CreateOptions{}); err != nil {
-			return err
-		}
-	}
-	_, err = kube.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: responderUser}, Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: responderUser}},
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "portcullis-responder"},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return err
-	}
-	shared.logs = &logs{held: map[string]http.HandlerFunc{}}
-	shared.kubelet = httptest.NewTLSServer(shared.logs)
-	host, port, err := net.SplitHostPort(shared.kubelet.Listener.Addr().String())
+func startKubelet(ctx context.Context, server *cluster.Cluster) error {
+	kubelet := httptest.NewTLSServer(kubeletLogs)
+	context.AfterFunc(ctx, kubelet.Close)
+	host, port, err := net.SplitHostPort(kubelet.Listener.Addr().String())
 	if err != nil {
 		return err
 	}
@@ -191,19 +141,13 @@ func startShared(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := kube.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}}, metav1.CreateOptions{}); err != nil {
+	kube, err := server.Client(cluster.Admin)
+	if err != nil {
 		return err
 	}
-	// The controllers write new nodes too, at any time after they were made.
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		node, err := kube.CoreV1().Nodes().Get(ctx, "node-1", metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: host}}
-		node.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(number)
-		_, err = kube.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{})
-		return err
+	return clustertest.Node(ctx, kube, "node-1", func(status *corev1.NodeStatus) {
+		status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: host}}
+		status.DaemonEndpoints.KubeletEndpoint.Port = int32(number)
 	})
 }
 

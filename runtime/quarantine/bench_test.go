@@ -15,7 +15,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,25 +35,32 @@ import (
 const responderUser = "portcullis-responder"
 
 // shared is one API server for all tests of the package.
-var shared struct {
-	once    sync.Once
-	server  *cluster.Cluster
-	dir     string
-	failure error
+var shared = clustertest.Shared{
+	Options: cluster.Options{WithoutControllers: true, Users: []cluster.User{{Name: responderUser}}},
+	Manifests: [][]byte{
+		clustertest.Namespaces(v1alpha1.DefaultNamespace, "shop", "desk"), v1alpha1.Manifest, v1alpha1.Roles(v1alpha1.DefaultNamespace),
+		clustertest.Binding(responderUser, "portcullis-responder", v1alpha1.DefaultNamespace),
+	},
+	Prepare: func(ctx context.Context, server *cluster.Cluster) error {
+		kube, err := server.Client(cluster.Admin)
+		if err != nil {
+			return err
+		}
+		for _, namespace := range []string{v1alpha1.DefaultNamespace, "shop", "desk"} {
+			_, err := kube.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{})
+			if err != nil && !apierrors.IsAlreadyExists(err) {
+				return err
+			}
+		}
+		return nil
+	},
 }
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
 		os.Exit(child())
 	}
-	code := m.Run()
-	if shared.server != nil {
-		_ = shared.server.Stop()
-	}
-	if shared.dir != "" {
-		_ = os.RemoveAll(shared.dir)
-	}
-	os.Exit(code)
+	os.Exit(shared.Run(m))
 }
 
 // bench is a cluster, as its administrator sees it, and a clock that stands still until it is moved.
@@ -74,18 +80,7 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("it starts an API server")
-	}
-	shared.once.Do(func() { shared.failure = startShared(context.WithoutCancel(t.Context())) })
-	if shared.failure != nil {
-		t.Fatal(shared.failure)
-	}
-	return benchOf(t, shared.server)
-}
-
-func benchOf(t testing.TB, server *cluster.Cluster) *bench {
-	t.Helper()
+	server := shared.Cluster(t)
 	admin, err := server.Config(cluster.Admin)
 	if err != nil {
 		t.Fatal(err)
@@ -110,60 +105,6 @@ func benchOf(t testing.TB, server *cluster.Cluster) *bench {
 	}
 	t.Cleanup(b.clean)
 	return b
-}
-
-// startShared starts the API server, with resources, roles and namespaces.
-func startShared(ctx context.Context) (err error) {
-	if shared.dir, err = os.MkdirTemp("", "quarantine-test-"); err != nil {
-		return err
-	}
-	if shared.server, err = cluster.Start(ctx, cluster.Options{Dir: shared.dir, WithoutControllers: true, Users: []cluster.User{{Name: responderUser}}}); err != nil {
-		return err
-	}
-	return furnish(ctx, shared.server)
-}
-
-// furnish makes what a responder needs.
-func furnish(ctx context.Context, server *cluster.Cluster) error {
-	config, err := server.Config(cluster.Admin)
-	if err != nil {
-		return err
-	}
-	kube, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
-	for _, name := range []string{v1alpha1.DefaultNamespace, "shop", "desk"} {
-		if _, err := kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
-			return err
-		}
-		_, err := kube.CoreV1().ServiceAccounts(name).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{})
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return err
-		}
-	}
-	creator, err := cluster.NewCreator(config)
-	if err != nil {
-		return err
-	}
-	for _, manifests := range [][]byte{v1alpha1.Manifest, v1alpha1.Roles(v1alpha1.DefaultNamespace)} {
-		if _, err := creator.Create(ctx, manifests, metav1.CreateOptions{}); err != nil {
-			return err
-		}
-	}
-	subjects := []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: responderUser}}
-	_, err = kube.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: responderUser}, Subjects: subjects,
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "portcullis-responder"},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return err
-	}
-	_, err = kube.RbacV1().RoleBindings(v1alpha1.DefaultNamespace).Create(ctx, &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: responderUser}, Subjects: subjects,
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "portcullis-responder"},
-	}, metav1.CreateOptions{})
-	return err
 }
 
 // clean deletes what tests make: a controller settles all quarantines that there are.

@@ -148,7 +148,7 @@ func changes(t *testing.T, log, user string) map[string]int {
 // A process that is killed at any point of any step is followed by one that goes on, and the API server sees each change once.
 func TestKilledAnywhereItGoesOnAndNothingIsDoneTwice(t *testing.T) {
 	b := newBench(t)
-	kubeconfig, err := shared.server.Kubeconfig(responderUser)
+	kubeconfig, err := shared.Cluster(t).Kubeconfig(responderUser)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestKilledAnywhereItGoesOnAndNothingIsDoneTwice(t *testing.T) {
 		"delete networkpolicies shop/" + v1alpha1.NetworkPolicyName(name): 1,
 	}
 	created, deleted := 0, 0
-	for change, times := range changes(t, shared.server.AuditLog, responderUser) {
+	for change, times := range changes(t, shared.Cluster(t).AuditLog, responderUser) {
 		switch {
 		case !strings.Contains(change, "killed") && !strings.Contains(change, name):
 		case strings.HasPrefix(change, "create incidents "):
@@ -264,7 +264,7 @@ func TestWhatServesTheClusterRestartsDuringAnIncident(t *testing.T) {
 			b := newBench(t)
 			once := func() func() {
 				return sync.OnceFunc(func() {
-					if err := restart(shared.server, context.WithoutCancel(t.Context())); err != nil {
+					if err := restart(shared.Cluster(t), context.WithoutCancel(t.Context())); err != nil {
 						t.Error(err)
 					}
 				})

@@ -2,14 +2,12 @@ package destination
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,23 +27,9 @@ import (
 const writerUser = "system:serviceaccount:" + v1alpha1.DefaultNamespace + ":portcullis-secrets"
 
 // shared is one control plane, with the garbage collector, for all tests of the package.
-var shared struct {
-	once    sync.Once
-	server  *cluster.Cluster
-	dir     string
-	failure error
-}
+var shared = clustertest.Shared{Options: cluster.Options{Users: []cluster.User{{Name: writerUser}}}, Manifests: [][]byte{v1alpha1.Manifest}}
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if shared.server != nil {
-		_ = shared.server.Stop()
-	}
-	if shared.dir != "" {
-		_ = os.RemoveAll(shared.dir)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
 
 // bench is a namespace of its own.
 type bench struct {
@@ -61,15 +45,9 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("it starts a control plane")
-	}
-	shared.once.Do(func() { shared.failure = startShared(context.WithoutCancel(t.Context())) })
-	if shared.failure != nil {
-		t.Fatal(shared.failure)
-	}
 	b := &bench{t: t, namespace: fmt.Sprintf("t-%x", time.Now().UnixNano()), hasher: secrets.NewHasher(secrets.ValueOf("a key of tests with 32 bytes....."))}
-	admin, err := shared.server.Config(cluster.Admin)
+	server := shared.Cluster(t)
+	admin, err := server.Config(cluster.Admin)
 	b.must(err)
 	b.admin, err = kubernetes.NewForConfig(admin)
 	b.must(err)
@@ -77,7 +55,7 @@ func newBench(t testing.TB) *bench {
 	b.must(err)
 	b.creator, err = cluster.NewCreator(admin)
 	b.must(err)
-	user, err := shared.server.Config(writerUser)
+	user, err := server.Config(writerUser)
 	b.must(err)
 	user.QPS = -1 // what is measured is not the client's own limit
 	b.client, err = kubernetes.NewForConfig(user)
@@ -85,25 +63,6 @@ func newBench(t testing.TB) *bench {
 	b.must(cluster.CreateNamespace(t.Context(), b.admin, b.namespace, nil))
 	b.writer = New(b.client, b.hasher)
 	return b
-}
-
-func startShared(ctx context.Context) (err error) {
-	if shared.dir, err = os.MkdirTemp("", "destination-test-"); err != nil {
-		return err
-	}
-	if shared.server, err = cluster.Start(ctx, cluster.Options{Dir: shared.dir, Users: []cluster.User{{Name: writerUser}}}); err != nil {
-		return err
-	}
-	config, err := shared.server.Config(cluster.Admin)
-	if err != nil {
-		return err
-	}
-	creator, err := cluster.NewCreator(config)
-	if err != nil {
-		return err
-	}
-	_, err = creator.Create(ctx, v1alpha1.Manifest, metav1.CreateOptions{})
-	return err
 }
 
 func (b *bench) must(err error) {
@@ -232,7 +191,7 @@ func (b *bench) holds(name string, want ...string) {
 // requests are those of portcullis-secrets in the namespace, as "verb resource".
 func (b *bench) requests() []string {
 	b.t.Helper()
-	file, err := os.Open(filepath.Clean(shared.server.AuditLog))
+	file, err := os.Open(filepath.Clean(shared.Cluster(b.t).AuditLog))
 	b.must(err)
 	defer file.Close()
 	var found []string

@@ -147,7 +147,7 @@ func TestAWatchGoesOnWhenTheAPIServerRestarts(t *testing.T) {
 	w, seen := b.watch(10)
 	w.Follow(owner, "Secret", "db")
 	b.settled(w, "db")
-	b.must(shared.server.RestartAPIServer(t.Context()))
+	b.must(shared.Cluster(t).RestartAPIServer(t.Context()))
 	clustertest.Eventually(t, "somebody changes it", func() error {
 		current, err := b.admin.CoreV1().Secrets(b.namespace).Get(t.Context(), "db", metav1.GetOptions{})
 		if err != nil {

@@ -5,17 +5,14 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/util/retry"
 	testclock "k8s.io/utils/clock/testing"
 
 	"github.com/portcullis-dev/portcullis/secrets"
@@ -27,24 +24,20 @@ import (
 // restarterUser is portcullis-secrets, with the rights that the Role of a namespace gives and no others.
 const restarterUser = "system:serviceaccount:" + v1alpha1.DefaultNamespace + ":portcullis-secrets"
 
-// shared is one control plane, with controllers, for all tests of the package.
-var shared struct {
-	once    sync.Once
-	server  *cluster.Cluster
-	dir     string
-	failure error
+// shared is one control plane, with controllers, for all tests of the package. Its node is an object: who plays the kubelet says which
+// pods are ready.
+var shared = clustertest.Shared{
+	Options: cluster.Options{Users: []cluster.User{{Name: restarterUser}}},
+	Prepare: func(ctx context.Context, server *cluster.Cluster) error {
+		kube, err := server.Client(cluster.Admin)
+		if err != nil {
+			return err
+		}
+		return clustertest.Node(ctx, kube, "node-1", clustertest.Ready)
+	},
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if shared.server != nil {
-		_ = shared.server.Stop()
-	}
-	if shared.dir != "" {
-		_ = os.RemoveAll(shared.dir)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
 
 // bench is a namespace of its own, with a Secret "db" of the keys password and user.
 type bench struct {
@@ -62,52 +55,18 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("it starts a control plane")
-	}
-	shared.once.Do(func() { shared.failure = startShared(context.WithoutCancel(t.Context())) })
-	if shared.failure != nil {
-		t.Fatal(shared.failure)
-	}
 	b := &bench{t: t, namespace: fmt.Sprintf("t-%x", time.Now().UnixNano()), clock: testclock.NewFakePassiveClock(time.Now()), hasher: secrets.NewHasher(secrets.ValueOf("a key of tests with 32 bytes....."))}
 	var err error
-	b.admin, err = shared.server.Client(cluster.Admin)
+	server := shared.Cluster(t)
+	b.admin, err = server.Client(cluster.Admin)
 	b.must(err)
-	b.client, err = shared.server.Client(restarterUser)
+	b.client, err = server.Client(restarterUser)
 	b.must(err)
 	b.must(cluster.CreateNamespace(t.Context(), b.admin, b.namespace, nil))
 	b.restarter = New(b.client, b.clock, b.hasher)
 	b.rotate(v1alpha1.RestartReferencing)
 	b.used = Used{Name: "db", Before: b.hashes("password=one", "user=shop"), Keys: b.hashes("password=two", "user=shop")}
 	return b
-}
-
-func startShared(ctx context.Context) (err error) {
-	if shared.dir, err = os.MkdirTemp("", "restart-test-"); err != nil {
-		return err
-	}
-	if shared.server, err = cluster.Start(ctx, cluster.Options{Dir: shared.dir, Users: []cluster.User{{Name: restarterUser}}}); err != nil {
-		return err
-	}
-	kube, err := shared.server.Client(cluster.Admin)
-	if err != nil {
-		return err
-	}
-	// One node as an object. No kubelet runs there: who plays it says which pods are ready.
-	if _, err := kube.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}, Spec: corev1.NodeSpec{}}, metav1.CreateOptions{}); err != nil {
-		return err
-	}
-	room := corev1.ResourceList{corev1.ResourcePods: resource.MustParse("1000"), corev1.ResourceCPU: resource.MustParse("100"), corev1.ResourceMemory: resource.MustParse("1Ti")}
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		node, err := kube.CoreV1().Nodes().Get(ctx, "node-1", metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		node.Status.Capacity, node.Status.Allocatable = room, room
-		node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now()}}
-		_, err = kube.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{})
-		return err
-	})
 }
 
 func (b *bench) must(err error) {
@@ -123,7 +82,7 @@ func (b *bench) rotate(restart string, named ...v1alpha1.WorkloadRef) {
 	b.rotation = &v1alpha1.Rotation{Restart: restart, Workloads: named, Timeout: &metav1.Duration{Duration: 10 * time.Minute}}
 	s := v1alpha1.VaultSecret{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "db"}}
 	s.Spec.Rotation, s.Spec.Destination.Immutable = *b.rotation, restart == v1alpha1.RestartReferencing
-	config, err := shared.server.Config(cluster.Admin)
+	config, err := shared.Cluster(b.t).Config(cluster.Admin)
 	b.must(err)
 	creator, err := cluster.NewCreator(config)
 	b.must(err)
