@@ -28,7 +28,7 @@ var levels = [][]string{
 	{"policies/source", "runtime/quarantine", "secrets/inquiry", "admission/registration"},
 	{"policies/cluster", "policies/controller", "runtime/responder", "secrets/controller"},
 	{"cmd/internal/version", "cmd/internal/usage", "cmd/internal/registryflags", "cmd/internal/scanreport", "cmd/internal/installation"},
-	{"cmd/internal/bundlesource", "cmd/internal/metrics", "cmd/internal/journalflags", "cmd/internal/judging", "cmd/internal/program", "cmd/internal/replica", "cmd/internal/doctor", "cmd/internal/supportbundle", "cmd/internal/telemetry"},
+	{"cmd/internal/bundlesource", "cmd/internal/metrics", "cmd/internal/journalflags", "cmd/internal/judging", "cmd/internal/program", "cmd/internal/replica", "cmd/internal/doctor", "cmd/internal/supportbundle", "cmd/internal/backup", "cmd/internal/telemetry"},
 	{"cmd/portcullis", "cmd/portcullis-webhook", "cmd/portcullis-scanner", "cmd/portcullis-controller", "cmd/portcullis-responder", "cmd/portcullis-secrets", "cmd/portcullis-console"},
 }
 
