@@ -100,7 +100,7 @@ Without --bundle it uses the built-in library.
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(p.gateCommand(), p.auditCommand(), p.reviewCommand(), p.imageCommand(), p.policyCommand(), p.bundleCommand(), p.conftestCommand(), p.explainCommand(), p.replayCommand(), p.journalCommand(), p.quarantineCommand(), p.secretsCommand(), p.breakGlassCommand(), p.doctorCommand(), p.supportBundleCommand(), p.versionCommand())
+	root.AddCommand(p.gateCommand(), p.auditCommand(), p.reviewCommand(), p.imageCommand(), p.policyCommand(), p.bundleCommand(), p.conftestCommand(), p.explainCommand(), p.replayCommand(), p.journalCommand(), p.quarantineCommand(), p.secretsCommand(), p.breakGlassCommand(), p.doctorCommand(), p.supportBundleCommand(), p.backupCommand(), p.restoreCommand(), p.versionCommand())
 	return root
 }
 
