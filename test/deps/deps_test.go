@@ -5,7 +5,6 @@ package deps
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -209,21 +208,6 @@ func TestNoTestCodeIsLinkedIntoAProgram(t *testing.T) {
 			if program == "cmd/portcullis-webhook" && slices.Contains(p.Imports, "testing") && testers[p.ImportPath] == "" {
 				t.Errorf("%s links testing by way of %s", program, p.ImportPath)
 			}
-		}
-	}
-}
-
-func TestProgramsBuildWithoutAnyEnvironmentVariable(t *testing.T) {
-	for program := range forbidden {
-		command := exec.Command("go", "build", "-o", os.DevNull, "./"+program)
-		command.Dir = "../.."
-		for _, variable := range os.Environ() {
-			if !strings.HasPrefix(variable, "GOEXPERIMENT=") && !strings.HasPrefix(variable, "GOFLAGS=") {
-				command.Env = append(command.Env, variable)
-			}
-		}
-		if out, err := command.CombinedOutput(); err != nil {
-			t.Errorf("plain \"go build ./%s\": %v\n%s", program, err, out)
 		}
 	}
 }
