@@ -149,7 +149,7 @@ func (f *serveFlags) serve(ctx context.Context, log *slog.Logger) error {
 	var ready atomic.Bool
 	var opened atomic.Pointer[works]
 	registered.Gauge("portcullis_scanner_database_timestamp_seconds", "When the vulnerability database that scans use was made; 0 where there is none.",
-		func() float64 { return opened.Load().databaseMade() })
+		func() float64 { return seconds(opened.Load()) })
 	tasks.Go(func() { serveProbes(ctx, listener, &ready, registered.Handler(log), log) })
 	w, err := f.open(ctx, log) // the first database may take minutes
 	if err != nil {
@@ -161,7 +161,7 @@ func (f *serveFlags) serve(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	worker, err := queue.NewWorker(queue.Options{
-		Client: client, Name: f.name, Parallel: f.children, Rescan: f.rescan, Keep: f.keep, Metrics: counts, Log: log,
+		Client: client, Name: f.name, Parallel: f.children, Rescan: f.rescan, Keep: f.keep, Database: w.databaseMade, Metrics: counts, Log: log,
 		Scan: func(ctx context.Context, work queue.Work) (queue.Outcome, error) {
 			ctx, span := telling.Traces.Begin(ctx, "scan")
 			span.SetAttributes(tracing.Text("digest", work.Digest))
@@ -209,17 +209,26 @@ func (w *works) updateEvery(ctx context.Context, interval time.Duration) {
 	}
 }
 
-// databaseMade is when the database in use was made, in seconds since 1970, 0 for none, and before there are works.
-func (w *works) databaseMade() float64 {
+// databaseMade is when the database in use was made, zero for none.
+func (w *works) databaseMade() time.Time {
+	lease, err := w.keeper.Acquire()
+	if err != nil {
+		return time.Time{}
+	}
+	defer lease.Release()
+	return lease.UpdatedAt
+}
+
+// seconds are those since 1970 of the database in use, 0 for none, and before there are works.
+func seconds(w *works) float64 {
 	if w == nil {
 		return 0
 	}
-	lease, err := w.keeper.Acquire()
-	if err != nil {
+	made := w.databaseMade()
+	if made.IsZero() {
 		return 0
 	}
-	defer lease.Release()
-	return float64(lease.UpdatedAt.Unix())
+	return float64(made.Unix())
 }
 
 // scanQueued scans an image that the cluster asks for. The signed scan goes to each repository of it, and into the
@@ -229,7 +238,7 @@ func (w *works) scanQueued(ctx context.Context, work queue.Work, keepIn string) 
 	if err != nil {
 		return queue.Outcome{}, err
 	}
-	outcome := queue.Outcome{State: s.Report.State, Reasons: s.Report.Reasons}
+	outcome := queue.Outcome{State: s.Report.State, Reasons: s.Report.Reasons, Database: s.Report.Database, Found: queue.Count(s.Report.Vulnerabilities)}
 	if outcome.State == scanner.StateError {
 		return outcome, nil // the queue tries again, and what was known of the image stays
 	}

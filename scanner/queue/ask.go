@@ -80,63 +80,119 @@ var ErrBusy = errors.New("too many scans are being asked for: try again in a few
 // Ask asks for a scan of an image that has none, and says when it may be there. Asking again changes nothing, except
 // that a scan that has ended is done once more if it is still missed after a minute.
 func (a *Asker) Ask(ctx context.Context, repository registry.Repository, digest string) (time.Duration, error) {
-	name, err := v1alpha1.Name(digest)
+	wait := a.estimate
+	_, err := a.ask(ctx, repository, digest, false, func(scan *v1alpha1.ImageScan, now time.Time) bool {
+		changed := changes(scan, repository.String(), now)
+		wait = a.wait(scan, now)
+		return changed
+	})
 	if err != nil {
 		return 0, err
 	}
+	return wait, nil
+}
+
+// Renew asks for a scan of an image whose last one was made with a database older than database (in whole seconds), or that has
+// none, and says whether it had to. Nobody waits for it: what [Asker.Ask] asks for comes first. What the last scan found stays until
+// the new one has ended. Whoever asks again, and any number of replicas that ask at once, ask once.
+func (a *Asker) Renew(ctx context.Context, repository registry.Repository, digest string, database time.Time) (bool, error) {
+	return a.ask(ctx, repository, digest, true, func(scan *v1alpha1.ImageScan, now time.Time) bool {
+		if scan.Status.Phase != v1alpha1.PhaseDone || pending(scan) || !outdated(scan, database) {
+			return false // it is under way, or is tried again by itself
+		}
+		addRepository(scan, repository.String())
+		// Times have whole seconds, and the scanner's clock may be ahead of this one.
+		if finished := scan.Status.FinishedAt; finished != nil && now.Before(finished.Add(time.Second)) {
+			now = finished.Add(time.Second)
+		}
+		scan.Spec.RequestedAt, scan.Spec.Background = metav1.NewTime(now), true
+		return true
+	})
+}
+
+// outdated says that the last scan was made with a database older than one that was made at some time.
+func outdated(scan *v1alpha1.ImageScan, database time.Time) bool {
+	with := scan.Status.Database
+	return with == nil || with.UpdatedAt.Time.Before(database.Truncate(time.Second))
+}
+
+// pending says that an object is waiting for a scan that nobody has begun.
+func pending(scan *v1alpha1.ImageScan) bool {
+	switch scan.Status.Phase {
+	case "", v1alpha1.PhaseQueued:
+		return true
+	case v1alpha1.PhaseDone:
+		return scan.Status.FinishedAt == nil || scan.Spec.RequestedAt.After(scan.Status.FinishedAt.Time)
+	}
+	return false
+}
+
+// ask makes the object of a digest where there is none, and else has it changed. It says whether anything was written.
+func (a *Asker) ask(ctx context.Context, repository registry.Repository, digest string, background bool, change func(*v1alpha1.ImageScan, time.Time) bool) (bool, error) {
+	name, err := v1alpha1.Name(digest)
+	if err != nil {
+		return false, err
+	}
 	// Another replica may write between reading and writing; then what it wrote is looked at.
 	for range 3 {
-		var wait time.Duration
-		if wait, err = a.ask(ctx, name, repository.String(), digest); err == nil {
-			return wait, nil
+		var written bool
+		if written, err = a.try(ctx, name, repository.String(), digest, background, change); err == nil {
+			return written, nil
 		}
 		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) {
 			break
 		}
 	}
-	return 0, fmt.Errorf("asking for a scan of %s@%s: %w", repository, digest, err)
+	return false, fmt.Errorf("asking for a scan of %s@%s: %w", repository, digest, err)
 }
 
-func (a *Asker) ask(ctx context.Context, name, repository, digest string) (time.Duration, error) {
+func (a *Asker) try(ctx context.Context, name, repository, digest string, background bool, change func(*v1alpha1.ImageScan, time.Time) bool) (bool, error) {
 	now := a.now()
 	scan, err := a.client.get(ctx, name)
 	if apierrors.IsNotFound(err) {
 		if !a.limiter.TryAccept() {
-			return 0, ErrBusy
+			return false, ErrBusy
 		}
-		return a.estimate, a.client.create(ctx, &v1alpha1.ImageScan{
+		return true, a.client.create(ctx, &v1alpha1.ImageScan{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
-			Spec:       v1alpha1.ImageScanSpec{Digest: digest, Repositories: []string{repository}, RequestedBy: a.by, RequestedAt: metav1.NewTime(now)},
+			Spec: v1alpha1.ImageScanSpec{
+				Digest: digest, Repositories: []string{repository}, RequestedBy: a.by, RequestedAt: metav1.NewTime(now), Background: background,
+			},
 		})
 	}
-	if err != nil {
-		return 0, err
-	}
-	if !a.changes(scan, repository, now) {
-		return a.wait(scan, now), nil
+	if err != nil || !change(scan, now) {
+		return false, err
 	}
 	if !a.limiter.TryAccept() {
-		return 0, ErrBusy
+		return false, ErrBusy
 	}
-	return a.wait(scan, now), a.client.update(ctx, scan)
+	return true, a.client.update(ctx, scan)
 }
 
-// changes notes in an object what is new about being asked.
-func (a *Asker) changes(scan *v1alpha1.ImageScan, repository string, now time.Time) bool {
-	changed := false
-	if !slices.Contains(scan.Spec.Repositories, repository) {
-		// The one that was named first goes: names that lead nowhere, made up by whoever may create pods, must not keep out
-		// the one that has the image.
-		kept := scan.Spec.Repositories[max(len(scan.Spec.Repositories)-maxRepositories+1, 0):]
-		scan.Spec.Repositories = append(slices.Clone(kept), repository)
-		changed = true
-	}
+// changes notes in an object what is new about being asked by somebody who waits.
+func changes(scan *v1alpha1.ImageScan, repository string, now time.Time) bool {
+	changed := addRepository(scan, repository)
 	ended := scan.Status.Phase == v1alpha1.PhaseDone && scan.Status.FinishedAt != nil
 	missed := ended && now.Sub(scan.Status.FinishedAt.Time) > askAgain && !scan.Spec.RequestedAt.After(scan.Status.FinishedAt.Time)
+	if scan.Spec.Background && (missed || pending(scan) || scan.Status.Phase == v1alpha1.PhaseFailed) {
+		scan.Spec.Background, changed = false, true
+	}
 	if changed || missed {
 		scan.Spec.RequestedAt = metav1.NewTime(now)
 	}
 	return changed || missed
+}
+
+// addRepository notes where the image lies, too, unless it is known.
+func addRepository(scan *v1alpha1.ImageScan, repository string) bool {
+	if slices.Contains(scan.Spec.Repositories, repository) {
+		return false
+	}
+	// The one that was named first goes: names that lead nowhere, made up by whoever may create pods, must not keep out
+	// the one that has the image.
+	kept := scan.Spec.Repositories[max(len(scan.Spec.Repositories)-maxRepositories+1, 0):]
+	scan.Spec.Repositories = append(slices.Clone(kept), repository)
+	return true
 }
 
 // wait says when the scan may be there.

@@ -50,8 +50,31 @@ type Outcome struct {
 	// State and Reasons are those of the report.
 	State   scanner.State
 	Reasons []string
+	// Database is what it was scanned with, Found what was found.
+	Database scanner.Database
+	Found    v1alpha1.Vulnerabilities
 	// Statement is the signed scan where it could not be attached in every repository, else nil.
 	Statement []byte
+}
+
+// Count counts vulnerabilities by severity.
+func Count(all []scanner.Vulnerability) v1alpha1.Vulnerabilities {
+	var n v1alpha1.Vulnerabilities
+	for i := range all {
+		switch all[i].Severity {
+		case "critical":
+			n.Critical++
+		case "high":
+			n.High++
+		case "medium":
+			n.Medium++
+		case "low":
+			n.Low++
+		default:
+			n.Unknown++
+		}
+	}
+	return n
 }
 
 // Options of a [Worker]. Client, Name and Scan are required.
@@ -61,6 +84,9 @@ type Options struct {
 	Name string
 	// Scan scans an image, signs the scan and attaches it. It ends early when its context does, which is when the claim is lost.
 	Scan func(context.Context, Work) (Outcome, error)
+	// Database is when the vulnerability database was made that this replica scans with now, zero where it has none. One image that
+	// was scanned before is scanned with it at once, so that its object tells everybody that there is a newer one. Nil tells nobody.
+	Database func() time.Time
 	// Parallel is how many scans are under way at once; one by default.
 	Parallel                   int
 	Lease, Backoff, MaxBackoff time.Duration
@@ -78,6 +104,9 @@ type Worker struct {
 	client  *Client
 	mu      sync.Mutex
 	busy    map[string]bool // what this replica scans now, by name
+
+	// Of the goroutine of Run:
+	told time.Time // when an image was last scanned so that its object tells of a database
 }
 
 // NewWorker makes one.
@@ -88,6 +117,9 @@ func NewWorker(o Options) (*Worker, error) {
 	o.Parallel = cmp.Or(o.Parallel, 1)
 	o.Lease, o.Backoff, o.MaxBackoff = cmp.Or(o.Lease, DefaultLease), cmp.Or(o.Backoff, DefaultBackoff), cmp.Or(o.MaxBackoff, DefaultMaxBackoff)
 	o.Rescan, o.Keep = cmp.Or(o.Rescan, DefaultRescan), cmp.Or(o.Keep, DefaultKeep)
+	if o.Database == nil {
+		o.Database = func() time.Time { return time.Time{} }
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -168,20 +200,21 @@ func (w *Worker) round(ctx context.Context, all []*v1alpha1.ImageScan, scans *sy
 	w.options.Metrics.queue(all)
 	var due []*v1alpha1.ImageScan
 	next := longestRound
+	telling := w.telling(all, now)
 	for _, scan := range all {
 		at := w.dueAt(scan)
 		switch {
 		case w.expired(scan, now):
 			w.expire(ctx, scan)
-		case !at.After(now):
+		case !at.After(now), scan == telling:
 			due = append(due, scan)
 		default:
 			next = min(next, at.Sub(now))
 		}
 	}
-	// Who waits longest comes first.
+	// What somebody waits for comes first, and of that what is waited for longest.
 	slices.SortFunc(due, func(a, b *v1alpha1.ImageScan) int {
-		return cmp.Or(w.dueAt(a).Compare(w.dueAt(b)), strings.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(urgency(a), urgency(b)), w.dueAt(a).Compare(w.dueAt(b)), strings.Compare(a.Name, b.Name))
 	})
 	for _, scan := range due {
 		if !w.reserve(scan.Name) {
@@ -196,6 +229,9 @@ func (w *Worker) round(ctx context.Context, all []*v1alpha1.ImageScan, scans *sy
 			}
 			continue // another replica was faster
 		}
+		if scan == telling {
+			w.told = now
+		}
 		scans.Go(func() {
 			defer wake(nil)
 			defer w.release(scan.Name)
@@ -203,6 +239,38 @@ func (w *Worker) round(ctx context.Context, all []*v1alpha1.ImageScan, scans *sy
 		})
 	}
 	return next
+}
+
+// urgency is 0 for what somebody waits for, and 1 for what is scanned anew without that.
+func urgency(scan *v1alpha1.ImageScan) int {
+	finished := scan.Status.FinishedAt
+	if !scan.Spec.Background && (finished == nil || scan.Spec.RequestedAt.After(finished.Time)) {
+		return 0
+	}
+	return 1
+}
+
+// tellAgain is after what time another image is scanned for telling of a database, where the last one did not: its scan may have failed.
+const tellAgain = 10 * time.Minute
+
+// telling is the object that is to tell of this replica's database, that which was scanned longest ago; nil where one does already,
+// or a scan is under way that will.
+func (w *Worker) telling(all []*v1alpha1.ImageScan, now time.Time) *v1alpha1.ImageScan {
+	database := w.options.Database()
+	if database.IsZero() || now.Sub(w.told) < tellAgain {
+		return nil
+	}
+	var oldest *v1alpha1.ImageScan
+	for _, scan := range all {
+		status := &scan.Status
+		if status.Phase == v1alpha1.PhaseRunning || !outdated(scan, database) {
+			return nil
+		}
+		if status.Phase == v1alpha1.PhaseDone && status.FinishedAt != nil && (oldest == nil || status.FinishedAt.Before(oldest.Status.FinishedAt)) {
+			oldest = scan
+		}
+	}
+	return oldest
 }
 
 // dueAt is when an object may be worked on by anybody.
@@ -373,11 +441,12 @@ func (w *Worker) finish(ctx context.Context, name string, outcome Outcome, failu
 			status.Reasons = reasons([]string{failure.Error()})
 			return
 		}
-		status.FinishedAt, status.State, status.Reasons, status.Statement = at(now), string(outcome.State), reasons(outcome.Reasons), packed
-		if outcome.State == scanner.StateError {
+		status.FinishedAt, status.State, status.Reasons = at(now), string(outcome.State), reasons(outcome.Reasons)
+		if outcome.State == scanner.StateError { // says nothing about the image: what was known of it stays
 			status.Phase, status.NextAttempt = v1alpha1.PhaseFailed, at(now.Add(w.backoff(status.Attempts, w.options.Jitter())))
 			return
 		}
+		status.Statement, status.Vulnerabilities, status.Database = packed, &outcome.Found, databaseOf(outcome.Database)
 		// Spread over an hour, so that what was scanned together is not scanned together for ever.
 		status.Phase, status.Attempts = v1alpha1.PhaseDone, 0
 		status.NextAttempt = at(now.Add(w.options.Rescan - time.Duration(w.options.Jitter()*float64(min(w.options.Rescan/4, time.Hour)))))
@@ -390,6 +459,15 @@ func (w *Worker) finish(ctx context.Context, name string, outcome Outcome, failu
 		w.options.Log.Warn("a scan failed", "name", name, "error", failure)
 	}
 	return result
+}
+
+// databaseOf is nil where the scan does not say how old its database was.
+func databaseOf(d scanner.Database) *v1alpha1.Database {
+	made, err := time.Parse(time.RFC3339, d.UpdatedAt)
+	if err != nil {
+		return nil
+	}
+	return &v1alpha1.Database{UpdatedAt: metav1.NewTime(made), Digest: d.Digest}
 }
 
 // Bounds of reasons, as in the schema.

@@ -44,6 +44,8 @@ type ImageScanSpec struct {
 	RequestedBy string `json:"requestedBy,omitempty"`
 	// RequestedAt is when somebody last asked for a scan. One that finished before is done again.
 	RequestedAt metav1.Time `json:"requestedAt"`
+	// Background says that nobody waits for it: scans that somebody waits for come first.
+	Background bool `json:"background,omitempty"`
 }
 
 // Phase is how far a scan is. The zero value is that nobody has seen it yet.
@@ -74,9 +76,29 @@ type ImageScanStatus struct {
 	// Statement is the signed scan, a Sigstore bundle compressed with gzip, where it could not be attached in every
 	// repository.
 	Statement []byte `json:"statement,omitempty"`
+	// Database is what the last scan was made with, Vulnerabilities what it found. Both are for putting scans into an order and for
+	// people: what counts is signed.
+	Database        *Database        `json:"database,omitempty"`
+	Vulnerabilities *Vulnerabilities `json:"vulnerabilities,omitempty"`
 	// FinishedAt is when the last scan ended, Expires when this object is deleted unless somebody asks again.
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
 	Expires    *metav1.Time `json:"expires,omitempty"`
+}
+
+// Database is a vulnerability database.
+type Database struct {
+	// UpdatedAt is when it was made, Digest that of its artifact or of its file.
+	UpdatedAt metav1.Time `json:"updatedAt"`
+	Digest    string      `json:"digest,omitempty"`
+}
+
+// Vulnerabilities counts those of an image by severity, before VEX and ignores.
+type Vulnerabilities struct {
+	Critical int64 `json:"critical"`
+	High     int64 `json:"high"`
+	Medium   int64 `json:"medium"`
+	Low      int64 `json:"low"`
+	Unknown  int64 `json:"unknown"`
 }
 
 // Name is that of the object for a digest: "sha256-" and its 64 hexadecimal digits. Other digests have none.

@@ -58,6 +58,11 @@ func compare(t *testing.T, path string, of reflect.Type, schema apiextensionsv1.
 			want = "array"
 		case kind.Kind() == reflect.Int64:
 			want = "integer"
+		case kind.Kind() == reflect.Bool:
+			want = "boolean"
+		case kind.Kind() == reflect.Pointer && kind.Elem().Kind() == reflect.Struct:
+			want = "object"
+			compare(t, path+"."+name, kind.Elem(), schema.Properties[name])
 		}
 		if got := schema.Properties[name].Type; got != want {
 			t.Errorf("%s.%s is of type %q in the schema, want %q", path, name, got, want)
