@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // CallerMode says how a caller shows that it is the API server. Whoever reaches
@@ -75,13 +77,12 @@ func (c *Callers) Check() error {
 		return errors.New("caller mode certificate has no CA to trust: give the CA of the API server's client certificate")
 	case c.Mode == CallerSecretPath && len(c.Secret) < MinSecretLength:
 		return fmt.Errorf("the secret path has %d characters: use at least %d random ones", len(c.Secret), MinSecretLength)
-	case c.Mode == CallerSecretPath && strings.Trim(c.Secret, secretAlphabet) != "":
-		return errors.New("the secret path has other characters than letters, digits, - and _: the API server could not send it unchanged")
+	case c.Mode == CallerSecretPath && len(validation.IsDNS1123Subdomain(c.Secret)) > 0:
+		// The API server stores no other segment in the path of a webhook's Service (ValidateWebhookService).
+		return errors.New("the secret path has other characters than lower-case letters, digits and -, or begins or ends with -: the API server takes no other path; make one with: openssl rand -hex 24")
 	}
 	return nil
 }
-
-const secretAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 // refusal is an HTTP error for a caller that is not answered.
 type refusal struct {

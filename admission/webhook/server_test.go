@@ -238,7 +238,7 @@ func TestAClientCertificateIsForgottenWithItsAuthorityAndItsTime(t *testing.T) {
 }
 
 func TestASecretPathIsTheOnlyWayIn(t *testing.T) {
-	secret := strings.Repeat("s3cr3t-_", 4)
+	secret := strings.Repeat("s3cr3t-x", 4)
 	handler := newHandler(t, admits(nil), func(o *Options) { o.Callers = &Callers{Mode: CallerSecretPath, Secret: secret} })
 	service := serve(t, handler)
 	for path, want := range map[string]int{
@@ -266,6 +266,7 @@ func TestCallersThatCannotWorkAreRefused(t *testing.T) {
 		"the zero value":                 {&Callers{}, "CA"},
 		"a short secret":                 {&Callers{Mode: CallerSecretPath, Secret: "short"}, "32"},
 		"a secret with a slash":          {&Callers{Mode: CallerSecretPath, Secret: strings.Repeat("a/", 32)}, "letters"},
+		"a secret with a capital letter": {&Callers{Mode: CallerSecretPath, Secret: "A" + strings.Repeat("a", 32)}, "lower-case"},
 		"certificates without authority": {&Callers{CAs: func() *x509.CertPool { return nil }}, "CA"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -20,6 +21,26 @@ import (
 // Apply applies objects in order on the server's side, as Helm does. A kind whose definition is among them is waited for. All that are
 // refused are in the error.
 func Apply(ctx context.Context, config *rest.Config, objects []*unstructured.Unstructured) error {
+	return each(ctx, config, objects, "applying", func(resource dynamic.ResourceInterface, object *unstructured.Unstructured) error {
+		_, err := resource.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: "helm", Force: true})
+		return err
+	})
+}
+
+// Delete deletes objects in order; one that is not there is no error.
+func Delete(ctx context.Context, config *rest.Config, objects []*unstructured.Unstructured) error {
+	background := metav1.DeletePropagationBackground
+	return each(ctx, config, objects, "deleting", func(resource dynamic.ResourceInterface, object *unstructured.Unstructured) error {
+		err := resource.Delete(ctx, object.GetName(), metav1.DeleteOptions{PropagationPolicy: &background})
+		if apierrors.IsNotFound(err) {
+			err = nil
+		}
+		return err
+	})
+}
+
+// each does something to objects in order, and goes on after one that is refused.
+func each(ctx context.Context, config *rest.Config, objects []*unstructured.Unstructured, doing string, do func(dynamic.ResourceInterface, *unstructured.Unstructured) error) error {
 	kinds, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
@@ -35,8 +56,8 @@ func Apply(ctx context.Context, config *rest.Config, objects []*unstructured.Uns
 		if err != nil {
 			return errors.Join(append(refused, err)...)
 		}
-		if _, err := resource.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: "helm", Force: true}); err != nil {
-			refused = append(refused, fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err))
+		if err := do(resource, object); err != nil {
+			refused = append(refused, fmt.Errorf("%s %s %s: %w", doing, object.GetKind(), object.GetName(), err))
 		}
 	}
 	return errors.Join(refused...)

@@ -148,3 +148,14 @@ func (p *Process) LastLines(n int) string {
 	lines := bytes.SplitAfter(log, []byte("\n"))
 	return string(bytes.Join(lines[max(0, len(lines)-n-1):], nil))
 }
+
+// Terminate sends SIGTERM and does not wait.
+func (p *Process) Terminate() { _ = p.command.Process.Signal(syscall.SIGTERM) } // fails only where the program has already ended
+
+// Signal sends a signal, as SIGSTOP and SIGCONT for a program that hangs for a while.
+func (p *Process) Signal(signal syscall.Signal) error {
+	if err := p.command.Process.Signal(signal); err != nil {
+		return fmt.Errorf("sending %s a signal: %w", p.name, err)
+	}
+	return nil
+}
