@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +17,10 @@ import (
 
 // Options of a render.
 type Options struct {
+	// Chart is the folder of the chart, [Dir] if empty.
+	Chart string
+	// Revision of the release: above 1 it is an upgrade.
+	Revision int
 	// Files are values files, a later one before an earlier; Values are before them all.
 	Files  []string
 	Values map[string]any
@@ -39,7 +44,7 @@ type Rendered struct {
 // Render does what helm install does, up to telling the cluster: values are checked by the schema, templates rendered,
 // objects sorted.
 func Render(options Options) (*Rendered, error) {
-	loaded, err := loader.Load(Dir)
+	loaded, err := loader.Load(cmp.Or(options.Chart, Dir))
 	if err != nil {
 		return nil, fmt.Errorf("loading the chart: %w", err)
 	}
@@ -53,7 +58,7 @@ func Render(options Options) (*Rendered, error) {
 	capabilities := chartutil.DefaultCapabilities.Copy()
 	capabilities.KubeVersion = chartutil.KubeVersion{Version: kubeVersion, Major: "1", Minor: "37"}
 	capabilities.APIVersions = append(slices.Clone(capabilities.APIVersions), options.APIVersions...)
-	release := chartutil.ReleaseOptions{Name: "portcullis", Namespace: options.Namespace, Revision: 1, IsInstall: true}
+	release := chartutil.ReleaseOptions{Name: "portcullis", Namespace: options.Namespace, Revision: max(options.Revision, 1), IsInstall: options.Revision <= 1, IsUpgrade: options.Revision > 1}
 	input, err := chartutil.ToRenderValues(loaded, values, release, capabilities)
 	if err != nil {
 		return nil, err
@@ -99,7 +104,7 @@ func (o Options) values() (map[string]any, error) {
 			return nil, fmt.Errorf("reading values: %w", err)
 		}
 		var one map[string]any
-		if err := yaml.Unmarshal(text, &one); err != nil {
+		if err := yaml.UnmarshalStrict(text, &one); err != nil {
 			return nil, fmt.Errorf("reading values of %s: %w", name, err)
 		}
 		values = chartutil.CoalesceTables(one, values)
