@@ -71,6 +71,7 @@ func TestTheRolesAllowNoMoreThanIsNeeded(t *testing.T) {
 			"delete clusterpolicyreports", "delete clusterreports", "delete leases", "delete policyreports", "delete reports",
 			"update clusterpolicyreports", "update clusterreports", "update leases", "update policyreports", "update reports",
 		},
+		"portcullis-auditor-rescan":   {"create imagescans", "update imagescans"},
 		"portcullis-break-glass":      {"create breakglasses", "delete breakglasses"},
 		"portcullis-bundle-reader":    {"create policyreplicas", "delete policyreplicas", "update policyreplicas/status"},
 		"portcullis-exception-editor": {"create policyexceptions", "delete policyexceptions", "patch policyexceptions", "update policyexceptions"},

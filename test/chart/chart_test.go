@@ -42,6 +42,9 @@ func TestValuesWithMistakesInCommentsAreNotRead(t *testing.T) {
 		"a value without type":          {"# Some.\na:\n", "write @type TYPE"},
 		"a limit that is no number":     {"# @min few\na: 1\n", `"few" is no whole number`},
 		"no mapping":                    {"- a\n", "no mapping"},
+		"a group that is there twice":   {"# Some.\na: {b: 1}\n# Others.\na: {b: 2}\n", "line 4: a is there a second time, after line 2"},
+		"a value that is there twice":   {"# Some.\na:\n  b: 1\n  b: 2\n", "line 4: a.b is there a second time, after line 3"},
+		"a free value that is twice":    {"# @open\na: {b: {c: 1, c: 2}}\n", "line 2: a.b.c is there a second time"},
 	} {
 		values, err := parseValues([]byte(test.text))
 		if err == nil {

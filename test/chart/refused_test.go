@@ -37,6 +37,7 @@ func TestValuesThatCannotWorkAreRefusedInWords(t *testing.T) {
 		"a scanner without key":                  {values: "scanner: {enabled: true}", want: []string{"scanner.keySecret"}},
 		"a scanner that reaches nothing":         {values: "scanner: {enabled: true, keySecret: k}", want: []string{"networkPolicy.registries"}},
 		"a scanner whose child is larger":        {values: "scanner: {enabled: true, keySecret: k, resources: {limits: {memory: 2Gi}}}\nnetworkPolicy: {registries: [{cidr: 203.0.113.0/24}]}", want: []string{"scanner.childMemory (2048 MiB)"}},
+		"an issuer that is out of reach":         {values: "console: {enabled: true, oidc: {issuer: 'https://i', clientID: c, redirect: 'https://c/login/oidc/callback'}}\nwebhook: {decisions: true}", want: []string{"console.oidc.networks", "console.oidc.pods"}},
 		"a responder that believes nobody":       {values: "responder: {enabled: true}", want: []string{"responder.clientCAConfigMap"}},
 		"a responder without secret path":        {values: "responder: {enabled: true, caller: secret-path}", want: []string{"responder.secretPathSecret"}},
 		"credential programs from nowhere":       {values: "registries: {credentialProviders: {configMap: c}}", want: []string{"both configMap", "image"}},

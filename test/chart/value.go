@@ -41,7 +41,35 @@ func parseValues(text []byte) ([]*value, error) {
 	if len(document.Content) != 1 || document.Content[0].Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("reading the chart's values: they are no mapping")
 	}
+	if err := unique("", document.Content[0]); err != nil {
+		return nil, err
+	}
 	return children("", document.Content[0])
+}
+
+// unique refuses a key that is there twice: of those Helm takes the last, and says nothing.
+func unique(path string, node *yaml.Node) error {
+	if node.Kind != yaml.MappingNode {
+		for _, item := range node.Content {
+			if err := unique(path, item); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	lines := map[string]int{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key := node.Content[i]
+		name := strings.TrimPrefix(path+"."+key.Value, ".")
+		if before := lines[key.Value]; before > 0 {
+			return fmt.Errorf("reading the chart's values: line %d: %s is there a second time, after line %d: put both together", key.Line, name, before)
+		}
+		lines[key.Value] = key.Line
+		if err := unique(name, node.Content[i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func children(path string, mapping *yaml.Node) ([]*value, error) {

@@ -125,13 +125,21 @@ spec:
         runAsNonRoot: true
         capabilities: {drop: [ALL]}
       volumeMounts:
+        {{- if eq .component "console" }}
+        - {name: api-server-ca, mountPath: /api-server-ca, readOnly: true}
+        {{- else }}
         - {name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+        {{- end }}
         - {name: tmp, mountPath: /tmp}
         {{- include "portcullis.sharedMounts" . | nindent 8 }}
         {{- with .mounts }}
         {{- . | trim | nindent 8 }}
         {{- end }}
   volumes:
+    {{- if eq .component "console" }}
+    # No token: it acts with those of the people who use it.
+    - {name: api-server-ca, configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}}
+    {{- else }}
     # What Kubernetes mounts by default, written out: a token that is bound to the pod and renewed every hour.
     - name: token
       projected:
@@ -140,6 +148,7 @@ spec:
           - serviceAccountToken: {path: token, expirationSeconds: 3607}
           - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
           - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+    {{- end }}
     - {name: tmp, emptyDir: {sizeLimit: 64Mi}}
     {{- include "portcullis.sharedVolumes" . | nindent 4 }}
     {{- with .volumes }}
