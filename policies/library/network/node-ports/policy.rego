@@ -25,7 +25,7 @@
 #         items: {type: integer}
 #         default: []
 #       loadBalancers:
-#         description: Whether Services of type LoadBalancer must set allocateNodePorts to false. Not every load balancer can do without node ports.
+#         description: Whether Services of type LoadBalancer must set allocateLoadBalancerNodePorts to false. Not every load balancer can do without node ports.
 #         type: boolean
 #         default: false
 package portcullis.network.node_ports
@@ -51,13 +51,13 @@ deny contains finding if {
 	not without_node_ports
 	finding := {
 		"msg": "the load balancer opens its ports on every node",
-		"path": "spec.allocateNodePorts",
-		"fix": array.concat([{"op": "set", "path": "spec.allocateNodePorts", "value": false}], no_node_ports),
+		"path": "spec.allocateLoadBalancerNodePorts",
+		"fix": array.concat([{"op": "set", "path": "spec.allocateLoadBalancerNodePorts", "value": false}], no_node_ports),
 	}
 }
 
 allowed(port) if port.nodePort in input.parameters.allowedPorts
 
-without_node_ports if input.object.spec.allocateNodePorts == false
+without_node_ports if input.object.spec.allocateLoadBalancerNodePorts == false
 
 no_node_ports := [{"op": "remove", "path": sprintf("spec.ports[%d].nodePort", [i])} | some i, _ in input.object.spec.ports]
