@@ -49,6 +49,7 @@ type Bundle struct {
 	trust        *signer.Configuration
 	exemptions   *scanner.Exemptions
 	vex, ignores map[string][]byte // by file, until check
+	cel          map[string]*CEL   // by file, until check
 	foreign      bool              // it has policies for other tools beside its own
 	included     map[string][]byte // files of the bundle it builds on
 }
@@ -163,6 +164,7 @@ func Load(fsys fs.FS, available ...Included) (*Bundle, error) {
 		data:      map[string]any{},
 		vex:       map[string][]byte{},
 		ignores:   map[string][]byte{},
+		cel:       map[string]*CEL{},
 		foreign:   foreign(fsys),
 	}
 	below, err := includedManifest(included)
@@ -342,6 +344,10 @@ func (b *Bundle) add(name string, content []byte, parsed *parsedModule) error {
 		return b.addModule(name, parsed)
 	case nested && top == "data":
 		return b.addData(strings.TrimPrefix(name, "data/"), content)
+	case strings.HasSuffix(name, celSuffix):
+		var err error
+		b.cel[name], err = parseCEL(content)
+		return err
 	case nested && top == "exceptions":
 		return b.addException(content)
 	case nested && top == "vex":
@@ -353,7 +359,7 @@ func (b *Bundle) add(name string, content []byte, parsed *parsedModule) error {
 	case nested && (top == "tests"):
 		return nil
 	}
-	return errors.New("the file has no place in a bundle: expected bundle.yaml, *.rego, data/, exceptions/, ignores/, vex/ or tests/")
+	return errors.New("the file has no place in a bundle: expected bundle.yaml, *.rego, *.cel.yaml beside a policy, data/, exceptions/, ignores/, vex/ or tests/")
 }
 
 // isTestFile says that a file is run by "portcullis policy test", never by the engine.
@@ -487,6 +493,7 @@ func (b *Bundle) check() []error {
 	var problems []error
 	report := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	problems = append(problems, b.compileTrust()...)
+	problems = append(problems, b.attachCEL()...)
 	problems = append(problems, b.Manifest.ExceptionsFrom.compile()...)
 	problems = append(problems, b.Manifest.compileRamps()...)
 	problems = append(problems, b.checkPodSecurity()...)

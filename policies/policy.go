@@ -22,6 +22,8 @@ type Policy struct {
 	Metadata
 	// Effects are the rules it has, sorted.
 	Effects []Effect
+	// CEL is the same for ValidatingAdmissionPolicies, nil for most policies.
+	CEL *CEL
 
 	module *ast.Module
 	schema *jsonschema.Schema

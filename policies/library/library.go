@@ -7,7 +7,7 @@ import (
 	"io/fs"
 )
 
-//go:embed bundle.yaml data lib/*.rego */*/policy.rego
+//go:embed bundle.yaml data lib/*.rego */*/policy.rego */*/policy.cel.yaml
 var files embed.FS
 
 // FS is the bundle's file system, as policies.Load takes it.

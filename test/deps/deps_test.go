@@ -19,7 +19,7 @@ var levels = [][]string{
 	{"admission/manifest", "admission/workload", "admission/patch", "signer", "policies/archive", "policies/redaction", "policies/tracing", "runtime/response", "runtime/isolation", "secrets"},
 	{"admission/decisions", "admission/proposals", "scanner", "signer/registry", "signer/gitsign", "signer/clusterimagepolicy", "runtime/v1alpha1", "secrets/v1alpha1"},
 	{"policies", "policies/library", "policies/v1alpha1"},
-	{"policies/gatekeeper", "policies/conftest"},
+	{"policies/gatekeeper", "policies/conftest", "policies/admissionpolicy"},
 	{"admission"},
 	{"policies/sample"},
 	{"policies/revision"},

@@ -1,0 +1,188 @@
+package admissionpolicy
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/portcullis-dev/portcullis/policies"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+)
+
+// composition makes the specification of one policy.
+type composition struct {
+	policy   *policies.Policy
+	instance *policies.Instance
+	milder   []string
+}
+
+// variable is what expressions can use.
+type variable = admissionregistrationv1.Variable
+
+// spec is the specification without conditions and selectors.
+func (c *composition) spec() (admissionregistrationv1.ValidatingAdmissionPolicySpec, error) {
+	var none admissionregistrationv1.ValidatingAdmissionPolicySpec
+	rules := c.rules()
+	if len(rules) == 0 {
+		return none, fmt.Errorf("nothing of what it is about is left by its match")
+	}
+	parameters, err := c.parameters()
+	if err != nil {
+		return none, err
+	}
+	written := c.policy.CEL
+	if written.Differs != "" {
+		c.milder = append(c.milder, strings.Join(strings.Fields(written.Differs), " "))
+	}
+	available := append(slices.Clone(standard), parameters)
+	for _, v := range written.Variables {
+		if slices.ContainsFunc(available, func(taken variable) bool { return taken.Name == v.Name }) {
+			return none, fmt.Errorf("variable %s of policy.cel.yaml is there already: give it another name", v.Name)
+		}
+		available = append(available, variable{Name: v.Name, Expression: folded(v.Expression)})
+	}
+	var lists []string
+	for _, expression := range written.Deny {
+		lists = append(lists, folded(expression))
+	}
+	available = append(available, variable{Name: "findings", Expression: sum(lists)})
+	expression := "variables.findings.size() == 0"
+	if unchanged := c.unchanged(); unchanged != "" {
+		available = append(available, variable{Name: "unchanged", Expression: unchanged})
+		expression = "variables.unchanged || " + expression
+	}
+	used, err := inUse(available, expression)
+	if err != nil {
+		return none, err
+	}
+	remediation := strings.Join(strings.Fields(c.policy.Remediation), " ")
+	return admissionregistrationv1.ValidatingAdmissionPolicySpec{
+		FailurePolicy:    new(admissionregistrationv1.Fail),
+		MatchConstraints: &admissionregistrationv1.MatchResources{MatchPolicy: new(admissionregistrationv1.Equivalent), ResourceRules: rules},
+		Variables:        used,
+		Validations: []admissionregistrationv1.Validation{{
+			Expression: expression,
+			// Where the other cannot be evaluated, is too long or has a line break.
+			Message:           c.policy.ID + ": " + c.policy.Title + ". " + remediation,
+			MessageExpression: quote(c.policy.ID+": ") + " + variables.findings.join('; ') + " + quote(". "+remediation),
+			Reason:            new(reasonForbidden),
+		}},
+	}, nil
+}
+
+// builtIn are the API groups whose kinds with pods are Kubernetes' own and have their pods where [standard] looks.
+var builtIn = []string{"", "apps", "batch"}
+
+// rules are what the policy is about, of each operation that its instance leaves.
+func (c *composition) rules() []admissionregistrationv1.NamedRuleWithOperations {
+	var rules []admissionregistrationv1.NamedRuleWithOperations
+	for _, operation := range c.policy.Subject.Operations {
+		if match := c.instance.Match; match != nil && match.Operations != nil && !slices.Contains(match.Operations, operation) {
+			continue
+		}
+		for _, group := range c.policy.Subject.ResourcesFor(operation) {
+			if c.policy.Subject.Workload != "" && !slices.Contains(builtIn, group.Group) {
+				continue
+			}
+			resources := slices.Sorted(slices.Values(group.Resources))
+			same := func(r admissionregistrationv1.NamedRuleWithOperations) bool {
+				return r.APIGroups[0] == group.Group && slices.Equal(r.Resources, resources)
+			}
+			if at := slices.IndexFunc(rules, same); at >= 0 {
+				rules[at].Operations = append(rules[at].Operations, admissionregistrationv1.OperationType(operation))
+				continue
+			}
+			rules = append(rules, admissionregistrationv1.NamedRuleWithOperations{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.OperationType(operation)},
+				Rule: admissionregistrationv1.Rule{
+					APIGroups: []string{group.Group}, APIVersions: []string{"*"}, Resources: resources, Scope: new(admissionregistrationv1.AllScopes),
+				},
+			}})
+		}
+	}
+	return rules
+}
+
+// parameters are the instance's, a map that variables.parameters is.
+func (c *composition) parameters() (variable, error) {
+	values, err := c.policy.Values(c.instance.Parameters)
+	if err != nil {
+		return variable{}, err
+	}
+	raw, err := json.Marshal(values)
+	if err != nil {
+		return variable{}, err
+	}
+	var own map[string]any // not the policy's defaults, which the globs are replaced in
+	if err := json.Unmarshal(raw, &own); err != nil {
+		return variable{}, err
+	}
+	for _, path := range c.policy.CEL.Globs {
+		if err := withRegexps(own, path); err != nil {
+			return variable{}, err
+		}
+	}
+	expression, err := literal(own)
+	return variable{Name: "parameters", Expression: expression}, err
+}
+
+// unchanged is true of an update that does not concern the policy (docs/adr/0005), "" where each does.
+func (c *composition) unchanged() string {
+	written := c.policy.CEL
+	workload := c.policy.Subject.Workload != ""
+	if !slices.Contains(c.policy.Subject.Operations, "UPDATE") || written.EveryUpdate || !workload && len(written.Reads) == 0 {
+		return ""
+	}
+	terms := []string{"request.operation == 'UPDATE'"}
+	now, before := "dyn(object)", "dyn(oldObject)"
+	if workload {
+		terms = append(terms, "variables.runsTheSame")
+		now, before = "variables.podMetadata", "variables.oldPodMetadata"
+	}
+	for _, path := range written.Reads {
+		optional := ".?" + strings.ReplaceAll(path, ".", ".?")
+		terms = append(terms, now+optional+" == "+before+optional)
+	}
+	return strings.Join(terms, " && ")
+}
+
+// folded is an expression on one line.
+func folded(expression string) string { return strings.Join(strings.Fields(expression), " ") }
+
+// sum joins lists.
+func sum(lists []string) string {
+	if len(lists) == 1 {
+		return lists[0]
+	}
+	return "(" + strings.Join(lists, ") + (") + ")"
+}
+
+var reference = regexp.MustCompile(`\bvariables\.([a-zA-Z_][a-zA-Z0-9_]*)`)
+
+// inUse are the variables that an expression uses, those that they use first.
+func inUse(available []variable, expression string) ([]variable, error) {
+	wanted := map[string]bool{"findings": true}
+	want := func(expression string) {
+		for _, found := range reference.FindAllStringSubmatch(expression, -1) {
+			wanted[found[1]] = true
+		}
+	}
+	want(expression)
+	var used []variable
+	for _, v := range slices.Backward(available) {
+		if !wanted[v.Name] {
+			continue
+		}
+		want(v.Expression)
+		used = append(used, v)
+	}
+	slices.Reverse(used)
+	for name := range wanted {
+		if !slices.ContainsFunc(used, func(u variable) bool { return u.Name == name }) {
+			return nil, fmt.Errorf("an expression uses variables.%s: there is no such variable or parameter before it", name)
+		}
+	}
+	return used, nil
+}
