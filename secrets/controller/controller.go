@@ -195,6 +195,7 @@ func (c *Controller) Lead(ctx context.Context) {
 	}
 	stop := c.watch(ctx)
 	running.Go(func() { c.watcher.Run(ctx) })
+	running.Go(func() { c.endFormer(ctx) })
 	running.Go(func() {
 		c.o.Vaults.Watch(ctx, c.connectionsNow, func(name string, health vault.Health) { c.healthChanged(ctx, name, health) })
 	})

@@ -126,8 +126,7 @@ func (p *pass) revokeHeld(ctx context.Context, kept *v1alpha1.VaultLease) error 
 		object, _, _ := p.c.index(&p.c.auths).GetByKey(p.seen.Namespace + "/" + kept.Spec.Auth)
 		auth, ok := object.(*v1alpha1.VaultAuth)
 		if !ok || auth.Spec.Connection != conn.Name {
-			auth = &v1alpha1.VaultAuth{Spec: v1alpha1.VaultAuthSpec{Connection: conn.Name, Kubernetes: &v1alpha1.KubernetesAuth{Role: "none", ServiceAccount: "none"}}}
-			auth.Namespace, auth.Name = p.seen.Namespace, kept.Spec.Auth
+			auth = holderOf(kept)
 		}
 		var err error
 		if session, err = p.c.resume(ctx, conn, auth, kept); lostBy(err) {
