@@ -16,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"golang.org/x/time/rate"
+	"golang.org/x/sync/singleflight"
 )
 
 // What a reader must be allowed: a resource that no API server serves, as RBAC permits.
@@ -33,13 +33,15 @@ const (
 	maxKnown   = 2000 // answers that are remembered
 	maxToken   = 16 << 10
 	askTimeout = 5 * time.Second
-	// Strangers can have the API server asked as often as this together, for all tokens that are not known.
-	strangersPerSecond, strangersBurst = 20, 40
+	// Whose token it was is asked again without a budget for this long after the last time that it was somebody's: strangers cannot get in between.
+	// Only such tokens are remembered for it, so that no stranger makes it forget one.
+	goodFor       = 10 * time.Minute
+	maxGoodOfUser = 16
 )
 
 var (
 	errUnknown = errors.New("the bearer token is not one of this cluster, or has expired")
-	errBusy    = errors.New("too many unknown tokens are being looked at: try again in a second")
+	errBusy    = errors.New("too many unknown tokens are being looked at, of your address or of all: try again in a second")
 )
 
 // reader is who reads.
@@ -54,13 +56,15 @@ type reader struct {
 
 // access asks the API server who somebody is and what they may see, and remembers the answers for a moment.
 type access struct {
-	client    kubernetes.Interface
-	now       func() time.Time
-	key       [sha256.Size]byte
-	strangers *rate.Limiter
+	client  kubernetes.Interface
+	now     func() time.Time
+	key     [sha256.Size]byte
+	budget  *budget
+	flights singleflight.Group // by token: many who show one ask once
 
 	mu      sync.Mutex
 	readers map[string]answer[*reader]
+	good    map[string]answer[string] // whose tokens are somebody's
 	rights  map[right]answer[bool]
 }
 
@@ -72,7 +76,7 @@ type answer[T any] struct {
 type right struct{ token, namespace, subresource string }
 
 func newAccess(client kubernetes.Interface, now func() time.Time) *access {
-	a := &access{client: client, now: now, strangers: rate.NewLimiter(strangersPerSecond, strangersBurst), readers: map[string]answer[*reader]{}, rights: map[right]answer[bool]{}}
+	a := &access{client: client, now: now, budget: newBudget(now), readers: map[string]answer[*reader]{}, good: map[string]answer[string]{}, rights: map[right]answer[bool]{}}
 	_, _ = rand.Read(a.key[:]) // it never fails (crypto/rand)
 	return a
 }
@@ -87,8 +91,8 @@ func (a *access) hash(of, text string) string {
 // pseudonym stands for a user's name: the same for as long as this process runs.
 func (a *access) pseudonym(user string) string { return "user-" + a.hash("user", user)[:12] }
 
-// reader says whose a token is. errUnknown is of one that nobody has.
-func (a *access) reader(ctx context.Context, token string) (*reader, error) {
+// reader says whose a token is. errUnknown is of one that nobody has, errBusy of one that cannot be asked about now, for all that come from there.
+func (a *access) reader(ctx context.Context, token, from string) (*reader, error) {
 	if token == "" || len(token) > maxToken {
 		return nil, errUnknown
 	}
@@ -96,31 +100,82 @@ func (a *access) reader(ctx context.Context, token string) (*reader, error) {
 	a.mu.Lock()
 	known, ok := a.readers[key]
 	a.mu.Unlock()
-	if !ok || !a.now().Before(known.until) {
-		if !a.strangers.Allow() {
-			return nil, errBusy
-		}
-		ctx, cancel := context.WithTimeout(ctx, askTimeout)
-		defer cancel()
-		review, err := a.client.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("asking the API server whose the token is: %w", withoutToken(err))
-		}
-		known = answer[*reader]{nil, a.now().Add(knownFor)}
-		if user := review.Status.User; review.Status.Authenticated && user.Username != "" {
-			known.value = &reader{name: user.Username, uid: user.UID, groups: user.Groups, extra: map[string]authorizationv1.ExtraValue{}, token: key}
-			for name, values := range user.Extra {
-				known.value.extra[name] = authorizationv1.ExtraValue(values)
-			}
-		}
-		a.mu.Lock()
-		remember(a.readers, key, known, a.now())
-		a.mu.Unlock()
+	if ok && a.now().Before(known.until) {
+		return known.value.orUnknown()
 	}
-	if known.value == nil {
+	// Whoever waits for the answer may go; the others still want it.
+	asking := context.WithoutCancel(ctx)
+	select {
+	case flight := <-a.flights.DoChan(key, func() (any, error) { return a.ask(asking, token, key, from) }):
+		if flight.Err != nil {
+			return nil, flight.Err
+		}
+		return flight.Val.(*reader).orUnknown()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (r *reader) orUnknown() (*reader, error) {
+	if r == nil {
 		return nil, errUnknown
 	}
-	return known.value, nil
+	return r, nil
+}
+
+// ask asks the API server whose a token is, nil for nobody's.
+func (a *access) ask(ctx context.Context, token, key, from string) (*reader, error) {
+	a.mu.Lock()
+	good, ok := a.good[key]
+	a.mu.Unlock()
+	stranger := !ok || !a.now().Before(good.until)
+	if stranger && !a.budget.take(from) {
+		return nil, errBusy
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	review, err := a.client.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("asking the API server whose the token is: %w", withoutToken(err))
+	}
+	var whose *reader
+	if user := review.Status.User; review.Status.Authenticated && user.Username != "" {
+		whose = &reader{name: user.Username, uid: user.UID, groups: user.Groups, extra: map[string]authorizationv1.ExtraValue{}, token: key}
+		for name, values := range user.Extra {
+			whose.extra[name] = authorizationv1.ExtraValue(values)
+		}
+		if stranger {
+			a.budget.refund(from)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	remember(a.readers, key, answer[*reader]{whose, a.now().Add(knownFor)}, a.now())
+	a.settle(key, whose)
+	return whose, nil
+}
+
+// settle notes that a token is somebody's, or nobody's. Where there is no room, or the user has many, it is none of those that are asked about without a
+// budget: nobody else's goes for it.
+func (a *access) settle(key string, whose *reader) {
+	if whose == nil {
+		delete(a.good, key)
+		return
+	}
+	now, ofUser := a.now(), 0
+	if _, known := a.good[key]; !known {
+		for k, good := range a.good {
+			if !now.Before(good.until) {
+				delete(a.good, k)
+			} else if good.value == whose.name {
+				ofUser++
+			}
+		}
+		if len(a.good) >= maxKnown || ofUser >= maxGoodOfUser {
+			return
+		}
+	}
+	a.good[key] = answer[string]{whose.name, now.Add(goodFor)}
 }
 
 // withoutToken gives an error no way to say what was sent.

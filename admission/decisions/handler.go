@@ -27,12 +27,10 @@ const (
 	maxReaders       = 64 // at once, of whom
 	maxReadersOfUser = 8  // are one user's
 	batch            = 100
-	// A write, and the time between two: over HTTP/2 a deadline that passes resets the stream, whether or not something is written.
-	writeTimeout = 3 * heartbeat
 	// A follower asks again after this long: a token may have been revoked, and connections are to move to new replicas.
 	longest = 10 * time.Minute
 	// An empty line shows both sides that the other one is there; rights are asked for again as often.
-	heartbeat = 15 * time.Second
+	defaultHeartbeat = 15 * time.Second
 )
 
 // Options of a [Handler]. Client is required.
@@ -52,6 +50,8 @@ type Handler struct {
 	ring    *Ring
 	access  *access
 	options Options
+	// heartbeat is defaultHeartbeat.
+	heartbeat time.Duration
 
 	mu      sync.Mutex
 	readers map[string]int // by user
@@ -69,7 +69,7 @@ func NewHandler(ring *Ring, options Options) (*Handler, error) {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{ring: ring, access: newAccess(options.Client, options.Now), options: options, readers: map[string]int{}}, nil
+	return &Handler{ring: ring, access: newAccess(options.Client, options.Now), options: options, heartbeat: defaultHeartbeat, readers: map[string]int{}}, nil
 }
 
 // query is what a reader asks for.
@@ -123,7 +123,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, metav1.StatusReasonBadRequest, err.Error())
 		return
 	}
-	who, err := h.access.reader(r.Context(), token)
+	who, err := h.access.reader(r.Context(), token, sourceOf(r.RemoteAddr))
 	if err != nil {
 		h.fail(w, err)
 		return
@@ -157,13 +157,15 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, token string, as
 	control := http.NewResponseController(w)
 	var wake <-chan time.Time
 	if asked.follow {
-		ticker := time.NewTicker(heartbeat)
+		ticker := time.NewTicker(h.heartbeat)
 		defer ticker.Stop()
 		wake = ticker.C
 		_ = control.SetReadDeadline(time.Time{}) // the server's limit for reading a request would end it: it is read
 	}
 	ends := h.options.Now().Add(longest)
-	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // a writer without deadlines is a test's
+	// Over HTTP/2 a deadline that passes resets the stream, whether or not something is written: it has to outlast heartbeats.
+	writable := func() { _ = control.SetWriteDeadline(time.Now().Add(3 * h.heartbeat)) } // a writer without deadlines is a test's
+	writable()
 	lines := &lines{encoder: json.NewEncoder(w)}
 	first, more := h.backlog(r.Context(), lines, &asked, seen)
 	if len(first) > asked.limit { // the newest of what there is
@@ -181,7 +183,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, token string, as
 			lines.write(Notice{"this replica is shutting down: connect to another one"})
 			return
 		case <-wake:
-			who, err := h.access.reader(r.Context(), token)
+			who, err := h.access.reader(r.Context(), token, sourceOf(r.RemoteAddr))
 			if busy := errors.Is(err, errBusy); err != nil && !busy || !h.options.Now().Before(ends) {
 				return // what was asked of late still holds while others keep the API server busy, for as long as a stream may last
 			} else if !busy {
@@ -191,7 +193,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, token string, as
 				return
 			}
 		}
-		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+		writable()
 		var entries []Entry
 		entries, more = h.backlog(r.Context(), lines, &asked, seen)
 		for n := range entries {
