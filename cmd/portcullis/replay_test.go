@@ -21,12 +21,14 @@ import (
 //	record JOURNAL BUNDLE FILE…   judge the creation of each manifest by a bundle, as a webhook does, and keep it;
 //	                              the decision has the name of the object as its id
 func TestJournalScripts(t *testing.T) {
+	program := programForScripts(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/journal",
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
+			program(env)
 			env.Setenv("NO_COLOR", "")
 			return nil
 		},

@@ -7,11 +7,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/portcullis-dev/portcullis/test/programs"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
@@ -41,7 +44,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images := &testRegistry{}
+	images, program := &testRegistry{}, programForScripts(t)
 	commands := imageCommands()
 	commands["exits"], commands["huge"], commands["verification"] = exits, huge, verificationCommand
 	testscript.Run(t, testscript.Params{
@@ -50,6 +53,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
+			program(env)
 			env.Setenv("DEAD", deadAddress(t))
 			env.Setenv("POLICIES", policiesDir)
 			env.Setenv("NO_COLOR", "")
@@ -61,6 +65,27 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: commands,
 	})
+}
+
+// raced are the transcripts in which much happens at once.
+var raced = []string{"gate", "gatescan"}
+
+// programForScripts has transcripts run the program as it is shipped where the tests have the race detector: it starts five hundred
+// times, and with the detector that alone takes minutes. It stays in for those that are raced.
+func programForScripts(t *testing.T) func(*testscript.Env) {
+	t.Helper()
+	if !programs.Raced {
+		return func(*testscript.Env) {}
+	}
+	dir := t.TempDir()
+	if err := programs.Build(t.Context(), dir, "portcullis"); err != nil {
+		t.Fatal(err)
+	}
+	return func(env *testscript.Env) {
+		if name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-"); !slices.Contains(raced, name) {
+			env.Setenv("PATH", dir+string(filepath.ListSeparator)+env.Getenv("PATH"))
+		}
+	}
 }
 
 // exits is exec for an exact exit code.

@@ -46,7 +46,7 @@ func (p Program) Path(ctx context.Context, progress io.Writer) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("looking for a built %s: %w", p.Title, err)
 	}
-	cache, err := p.cacheDir()
+	cache, err := CacheDir()
 	if err != nil {
 		return "", err
 	}
@@ -110,17 +110,18 @@ func withoutExperiments(version string) string {
 	return strings.TrimRight(version, " -")
 }
 
-func (p Program) cacheDir() (string, error) {
+// CacheDir is the folder that built binaries are kept in.
+func CacheDir() (string, error) {
 	cache := os.Getenv(CacheVariable)
 	if cache == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			return "", fmt.Errorf("finding a place for the %s binary: %w; set %s to a folder", p.Title, err, CacheVariable)
+			return "", fmt.Errorf("finding a place for built binaries: %w; set %s to a folder", err, CacheVariable)
 		}
 		cache = filepath.Join(user, "portcullis-test")
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", fmt.Errorf("making a place for the %s binary: %w; set %s to a folder", p.Title, err, CacheVariable)
+		return "", fmt.Errorf("making a place for built binaries: %w; set %s to a folder", err, CacheVariable)
 	}
 	return cache, nil
 }
