@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -45,6 +46,8 @@ type Options struct {
 	ValidatingManifests, MutatingManifests string
 	// APIServerFlags are added to the API server's flags.
 	APIServerFlags []string
+	// AuditLeases has the audit log tell of Leases, too, which make most of it.
+	AuditLeases bool
 	// WithoutControllers leaves out controller manager and scheduler: then nothing
 	// makes service accounts, and namespaces are never gone.
 	WithoutControllers bool
@@ -142,7 +145,11 @@ func (c *Cluster) prepare() error {
 		return err
 	}
 	c.files.auditPolicy = filepath.Join(dir, "audit-policy.yaml")
-	return os.WriteFile(c.files.auditPolicy, []byte(auditPolicy), 0o600)
+	policy := auditPolicy
+	if c.options.AuditLeases {
+		policy = strings.Replace(policy, withoutLeases, "", 1)
+	}
+	return os.WriteFile(c.files.auditPolicy, []byte(policy), 0o600)
 }
 
 func (c *Cluster) makeCertificates() error {

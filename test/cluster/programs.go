@@ -25,9 +25,12 @@ rules:
 - level: None
   users: ["system:apiserver", "system:kube-controller-manager", "system:kube-scheduler"]
   verbs: [get, list, watch]
-- level: None
+` + withoutLeases + `- level: Metadata
+`
+
+// withoutLeases leaves out what is written every few seconds: see Options.AuditLeases.
+const withoutLeases = `- level: None
   resources: [{group: coordination.k8s.io, resources: [leases]}]
-- level: Metadata
 `
 
 func (c *Cluster) startEtcd(ctx context.Context) error {

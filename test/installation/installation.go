@@ -66,9 +66,10 @@ type Options struct {
 	Values map[string]any
 	// Before are further objects that are there before the chart, a YAML stream.
 	Before []byte
-	// APIServerFlags and Users are those of the control plane.
+	// APIServerFlags, Users and AuditLeases are those of the control plane.
 	APIServerFlags []string
 	Users          []cluster.User
+	AuditLeases    bool
 	// Progress is told what takes long; os.Stderr if nil.
 	Progress io.Writer
 }
@@ -118,7 +119,7 @@ func (i *Installation) start(ctx context.Context) error {
 	var err error
 	// The API server finds webhooks by EndpointSlices: there is no proxy for the addresses of Services here.
 	i.Control, err = cluster.Start(ctx, cluster.Options{
-		Dir: filepath.Join(o.Dir, "cluster"), Users: o.Users, Progress: o.Progress, APIServerFlags: append([]string{"--enable-aggregator-routing=true"}, o.APIServerFlags...),
+		Dir: filepath.Join(o.Dir, "cluster"), Users: o.Users, AuditLeases: o.AuditLeases, Progress: o.Progress, APIServerFlags: append([]string{"--enable-aggregator-routing=true"}, o.APIServerFlags...),
 	})
 	if err != nil {
 		return err
