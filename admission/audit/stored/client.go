@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,6 +21,9 @@ import (
 
 // DefaultLimit is how many objects a page has: what kubectl asks for, too.
 const DefaultLimit = 500
+
+// requestTimeout is for a page, an object, or what is served: a watch has none.
+const requestTimeout = time.Minute
 
 // Restarts of the list of a kind whose pages have expired (410): after that there is a gap.
 const maxRestarts = 3
@@ -59,7 +63,12 @@ func New(config *rest.Config, options Options) (*Client, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = auditQPS, auditBurst
 	config.ContentType, config.AcceptContentTypes = "application/json", "application/json"
-	made, err := discovery.NewDiscoveryClientForConfig(config)
+	// The client for discovery alone has a deadline of half a minute, which would end each watch.
+	transport, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("making a client of the cluster: %w", err)
+	}
+	made, err := discovery.NewDiscoveryClientForConfigAndClient(config, transport)
 	if err != nil {
 		return nil, fmt.Errorf("making a client of the cluster: %w", err)
 	}
@@ -87,7 +96,7 @@ func (c *Client) List(ctx context.Context, kind Kind, namespace string, yield fu
 func (c *Client) list(ctx context.Context, kind Kind, namespace string, yield func(audit.Object) error) (resourceVersion string, err error) {
 	next := ""
 	for {
-		request := c.rest.Get().AbsPath(kind.path(namespace)).Param("limit", strconv.Itoa(c.options.Limit))
+		request := c.rest.Get().AbsPath(kind.path(namespace)).Param("limit", strconv.Itoa(c.options.Limit)).Timeout(requestTimeout)
 		if next != "" {
 			request = request.Param("continue", next)
 		}
@@ -194,7 +203,7 @@ func (s source) Objects(ctx context.Context, yield func(audit.Object) error) err
 
 // Get is one object as it is now; ok is false where there is none.
 func (c *Client) Get(ctx context.Context, kind Kind, namespace, name string) (object audit.Object, ok bool, err error) {
-	body, err := c.rest.Get().AbsPath(kind.path(namespace) + "/" + name).Do(ctx).Raw()
+	body, err := c.rest.Get().AbsPath(kind.path(namespace) + "/" + name).Timeout(requestTimeout).Do(ctx).Raw()
 	if apierrors.IsNotFound(err) {
 		return object, false, nil
 	}

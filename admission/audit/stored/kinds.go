@@ -43,6 +43,8 @@ func (k Kind) path(namespace string) string {
 // Kinds are the kinds whose creation policies are about and that the API server serves, each in the version that it prefers,
 // sorted so that owners come before what they own. A group whose server does not answer is a gap if policies are about it.
 func (c *Client) Kinds(ctx context.Context, interests []policies.Interest) ([]Kind, []audit.Gap, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	groups, lists, err := c.discovery.ServerGroupsAndResourcesWithContext(ctx)
 	failed, partly := discovery.GroupDiscoveryFailedErrorGroups(err)
 	if err != nil && !partly {
