@@ -147,14 +147,17 @@ func (m *memory[V]) begin(asker context.Context, k key, refresh bool, anew fetch
 	land := func(err error) {
 		m.metrics.landed(m.part, m.now().Sub(started), err)
 		m.mu.Lock()
-		if err == nil && !found.fetched.IsZero() {
+		current := m.running[k] == flying // else it was forgotten meanwhile
+		if current {
+			delete(m.running, k)
+		}
+		if current && err == nil && !found.fetched.IsZero() {
 			m.cache.put(k, item[V]{value: found.value, fetched: found.fetched, size: found.size})
 		}
-		delete(m.running, k)
 		m.mu.Unlock()
 		flying.value, flying.err = found.value, err
 		close(flying.done)
-		if err == nil && found.after != nil {
+		if current && err == nil && found.after != nil {
 			found.after()
 		}
 	}
