@@ -45,6 +45,8 @@ type Options struct {
 	Now func() time.Time
 	// Unfolded reports the findings of what is owned, too, where the owner has them: see [Fold].
 	Unfolded bool
+	// Running has results of pods say what they run.
+	Running bool
 }
 
 // Auditor judges objects that exist. It may be used by any number of goroutines.
@@ -74,6 +76,9 @@ func (a *Auditor) Examine(ctx context.Context, object Object) (Result, admission
 	result := Result{Object: object.Reference, Owner: metadata.controller(), Dormant: metadata.dormant(object.Reference), At: a.options.Now().UTC().Truncate(time.Second)}
 	if result.Object.UID == "" {
 		result.Object.UID = metadata.UID
+	}
+	if a.options.Running {
+		result.Running = runningOf(object.Reference, object.Raw)
 	}
 	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
 	defer cancel()

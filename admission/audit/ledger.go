@@ -26,7 +26,9 @@ type Ledger struct {
 type page struct {
 	entries map[key]*entry
 	dirty   bool
-	posture Posture // as it was when the page was read last
+	// critical says that a critical finding has come since the page was read.
+	critical bool
+	posture  Posture // as it was when the page was read last
 }
 
 type key struct{ resource, namespace, name string }
@@ -76,6 +78,7 @@ func (l *Ledger) Put(r Result, content uint64, version string) Judged {
 	at := r.At
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.internRunning(r.Running)
 	if older(version, l.gone[k]) {
 		return Judged{Stale: true}
 	}
@@ -94,7 +97,7 @@ func (l *Ledger) Put(r Result, content uint64, version string) Judged {
 			r.At = before.At
 		}
 		if !judged.Changed && before.Owner != nil == (r.Owner != nil) && before.Dormant == r.Dormant && before.Object == r.Object && before.Matched == r.Matched {
-			was.content, was.version, was.judged, was.pass, was.result.Revision = content, version, at, l.pass, r.Revision
+			was.content, was.version, was.judged, was.pass, was.result.Revision, was.result.Running = content, version, at, l.pass, r.Revision, r.Running
 			return judged
 		}
 	} else {
@@ -103,7 +106,7 @@ func (l *Ledger) Put(r Result, content uint64, version string) Judged {
 	judged.Critical = judged.Changed && newCritical(judged.Before, &r)
 	l.intern(&r)
 	p.entries[k] = &entry{r, content, version, at, l.pass}
-	p.dirty = true
+	p.dirty, p.critical = true, p.critical || judged.Critical
 	return judged
 }
 
@@ -234,7 +237,7 @@ func (l *Ledger) Drop(owns func(scope string) bool) {
 	}
 }
 
-// Dirty are the scopes of which something has changed since they were read, sorted.
+// Dirty are the scopes of which something has changed since they were read, those with new critical findings first, else sorted.
 func (l *Ledger) Dirty() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -244,7 +247,15 @@ func (l *Ledger) Dirty() []string {
 			scopes = append(scopes, scope)
 		}
 	}
-	slices.Sort(scopes)
+	slices.SortFunc(scopes, func(a, b string) int {
+		if l.scopes[a].critical != l.scopes[b].critical {
+			if l.scopes[a].critical {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
 	return scopes
 }
 
@@ -274,7 +285,7 @@ func (l *Ledger) Read(scope string) []Result {
 	}
 	slices.SortFunc(results, func(a, b Result) int { return CompareOrder(a.Object, b.Object) })
 	fold := NewFold()
-	p.posture, p.dirty = Posture{MaxSamples: -1}, false
+	p.posture, p.dirty, p.critical = Posture{MaxSamples: -1}, false, false
 	for n := range results {
 		results[n] = fold.Add(results[n])
 		p.posture.Add(&results[n])

@@ -108,6 +108,8 @@ type Result struct {
 	Revision string `json:"revision"`
 	// At is when the object was judged.
 	At time.Time `json:"at"`
+	// Running is what a pod runs, where somebody wants to know; nil for anything else.
+	Running *Running `json:"-"`
 }
 
 // Owner is a controller that an object names.

@@ -23,6 +23,7 @@ import (
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/policies/library"
 	"github.com/portcullis-dev/portcullis/policies/v1alpha1"
+	scans "github.com/portcullis-dev/portcullis/scanner/v1alpha1"
 	"github.com/portcullis-dev/portcullis/test/cluster"
 	"github.com/portcullis-dev/portcullis/test/cluster/clustertest"
 )
@@ -40,6 +41,8 @@ func TestMistakesOfTheAuditEndWithTheNextStep(t *testing.T) {
 		"nothing to skip":              {[]string{"--audit", "--audit-skip=secrets,"}, "give resources, as secrets or jobs.batch"},
 		"policies from elsewhere":      {[]string{"--audit", "--audit-bundle=oci://r.example/b@sha256:0"}, "name what is in a registry or Git in a PolicyBundle"},
 		"policies that are no folder":  {[]string{"--audit", "--audit-bundle=mine"}, "or a folder, as ./policies"},
+		"scans of nothing":             {[]string{"--audit-rescan"}, "give --audit, too"},
+		"scans of what is left out":    {[]string{"--audit", "--audit-rescan", "--audit-skip=pods"}, "leaves pods out"},
 		"policies of nothing":          {[]string{"--audit-bundle=library"}, "give --audit, too"},
 		"a profile of the cluster":     {[]string{"--audit", "--audit-profile=baseline"}, "each PolicyBundle chooses by namespace"},
 		"a name that no Lease has":     {[]string{"--audit", "--name=Replica_1"}, "give another one for --audit"},
@@ -94,8 +97,13 @@ func TestTheAuditorMayReadWhatTheLibraryIsAbout(t *testing.T) {
 
 // TestTheProgramAuditsWithTheRolesThatItPrints runs it as a user who has these and no others.
 func TestTheProgramAuditsWithTheRolesThatItPrints(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts an API server")
+	}
+	pictures := newImages(t)
 	_, crds, _ := call(t, "crd")
 	_, roles, _ := call(t, "roles", "--namespace=guard")
+	crds += "\n---\n" + string(scans.Manifest)
 	manifests := "apiVersion: v1\nkind: Namespace\nmetadata: {name: guard}\n---\n" + crds + "\n---\n" + roles + "\n---\n" + string(reporttest.PolicyReport) + "\n---\n" + `
 apiVersion: v1
 kind: Namespace
@@ -108,7 +116,9 @@ spec:
   selector: {matchLabels: {app: web}}
   template:
     metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: registry.example/web, securityContext: {privileged: true}}]}
+    spec: {containers: [{name: web, image: "` + pictures.other.String() + `", securityContext: {privileged: true}}]}
+` + pictures.pod() + `---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: rescan}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: portcullis-auditor-rescan}, subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: controller}]}
 `
 	for _, name := range []string{"portcullis-controller", "portcullis-auditor"} {
 		manifests += fmt.Sprintf(`---
@@ -123,7 +133,7 @@ spec:
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "bundle.yaml"), []byte("apiVersion: policy.portcullis.dev/v1alpha1\nkind: Bundle\nname: acme\nserial: 1\ninclude: library\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "bundle.yaml"), pictures.bundle(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, err = client.Resource(v1alpha1.Bundles).Create(t.Context(), object(t, fmt.Sprintf("apiVersion: policy.portcullis.dev/v1alpha1\nkind: PolicyBundle\nmetadata: {name: acme}\nspec: {source: {directory: {path: %q}}, verification: {insecureUnsigned: true}, interval: 10s}\n", dir)), metav1.CreateOptions{})
@@ -135,7 +145,7 @@ spec:
 	done := make(chan int)
 	var log bytes.Buffer
 	go func() {
-		done <- run(ctx, []string{"serve", "--kubeconfig=" + file, "--namespace=guard", "--name=one", "--probes=" + probes, "--audit", "--audit-skip=secrets"}, nil, io.Discard, &log)
+		done <- run(ctx, append([]string{"serve"}, append(pictures.flags(), "--kubeconfig="+file, "--namespace=guard", "--name=one", "--probes="+probes, "--audit", "--audit-skip=secrets", "--audit-rescan")...), nil, io.Discard, &log)
 	}()
 	defer func() {
 		end()
@@ -144,6 +154,8 @@ spec:
 		}
 	}()
 	started(t, probes)
+	pictures.started(t, client)
+	pictures.work(t, client)
 	reports := schema.GroupVersionResource{Group: "wgpolicyk8s.io", Version: "v1alpha2", Resource: "policyreports"}
 	clustertest.Eventually(t, "a report", func() error {
 		report, err := client.Resource(reports).Namespace("shop").Get(t.Context(), "portcullis", metav1.GetOptions{})
@@ -170,4 +182,5 @@ spec:
 		}
 		return err
 	})
+	pictures.renewed(t, client)
 }

@@ -126,7 +126,7 @@ func (j registrations) Registration(ctx context.Context, step, reason string) {
 }
 
 // tasks are what keeps the registration, none where nothing is to be registered. of are the controller's options, and leads says whether it acts.
-func (f *registrationFlags) tasks(config *rest.Config, of controller.Options, leads func() bool, metrics func(...prometheus.Collector)) ([]func(context.Context) error, error) {
+func (f *registrationFlags) tasks(config *rest.Config, compiled *cluster.Compiled, of controller.Options, leads func() bool, metrics func(...prometheus.Collector)) ([]func(context.Context) error, error) {
 	if f.service == "" {
 		return nil, nil
 	}
@@ -160,7 +160,7 @@ func (f *registrationFlags) tasks(config *rest.Config, of controller.Options, le
 		made.Follow(lineup)
 		return []func(context.Context) error{made.Run}, nil
 	}
-	watch, err := cluster.New(config, cluster.Options{Verifier: of.Verifier, Included: of.Included, Logger: of.Log.With("for", "webhook rules"), Install: made.Follow})
+	watch, err := cluster.New(config, cluster.Options{Verifier: of.Verifier, Included: of.Included, Compiled: compiled, Logger: of.Log.With("for", "webhook rules"), Install: made.Follow})
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/portcullis-dev/portcullis/admission/webhook/certificate"
 	"github.com/portcullis-dev/portcullis/cmd/internal/metrics"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/cluster"
 	"github.com/portcullis-dev/portcullis/policies/conftest/parse"
 	"github.com/portcullis-dev/portcullis/policies/controller"
 	"github.com/portcullis-dev/portcullis/policies/journal"
@@ -74,12 +75,14 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) (failed error) {
 	if err != nil {
 		return err
 	}
-	registering, err := f.registration.tasks(config, options, made.Leads, registered.MustRegister)
+	// The rules of the webhook and the audit follow the same bundles: they are compiled once for both.
+	compiled := &cluster.Compiled{}
+	registering, err := f.registration.tasks(config, compiled, options, made.Leads, registered.MustRegister)
 	if err != nil {
 		return err
 	}
 	if f.audits.on {
-		auditing, err := f.audit(ctx, config, registered, decided, log)
+		auditing, err := f.audit(ctx, config, compiled, registered, decided, log)
 		if err != nil {
 			return err
 		}

@@ -174,7 +174,7 @@ func (f *serveFlags) serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	tasks.Go(func() { w.updateEvery(ctx, f.databaseInterval) })
+	tasks.Go(func() { w.updateEvery(ctx, f.databaseInterval, worker.Wake) })
 	ready.Store(true)
 	log.Info("scanning what is asked for", "replica", f.name)
 	return worker.Run(ctx)
@@ -195,8 +195,8 @@ func (f *serveFlags) cluster() (*rest.Config, error) {
 	return config, nil
 }
 
-// updateEvery looks for newer databases.
-func (w *works) updateEvery(ctx context.Context, interval time.Duration) {
+// updateEvery looks for newer databases, and calls looked after each look.
+func (w *works) updateEvery(ctx context.Context, interval time.Duration, looked func()) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -205,6 +205,7 @@ func (w *works) updateEvery(ctx context.Context, interval time.Duration) {
 			return
 		case <-ticker.C:
 			_ = w.update(ctx) // what failed was logged, and what is there is used on
+			looked()
 		}
 	}
 }

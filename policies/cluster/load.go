@@ -49,8 +49,13 @@ func (l *loader) load(ctx context.Context, r reference) (*revision.Revision, err
 	if err != nil {
 		return nil, fmt.Errorf("loading revision %s: %w", short(r.digest), err)
 	}
-	loaded, err := revision.Load(fetched.Tree, revision.Options{
-		Name: r.bundle.WantedName(), Namespaces: r.bundle.Spec.Namespaces, Included: l.options.Included,
+	loaded, err := l.options.Compiled.of(r.key(), func() (*revision.Revision, error) {
+		made, err := revision.Load(fetched.Tree, revision.Options{Name: r.bundle.WantedName(), Namespaces: r.bundle.Spec.Namespaces, Included: l.options.Included})
+		if err == nil {
+			// Two objects may hold bundles that call themselves the same; the object's name is unique.
+			made.Ready.Bundle = r.bundle.Name
+		}
+		return made, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("loading revision %s: %w", short(r.digest), err)
@@ -60,8 +65,6 @@ func (l *loader) load(ctx context.Context, r reference) (*revision.Revision, err
 			return nil, fmt.Errorf("loading revision %s: %w", short(r.digest), err)
 		}
 	}
-	// Two objects may hold bundles that call themselves the same; the object's name is unique.
-	loaded.Ready.Bundle = r.bundle.Name
 	return loaded, nil
 }
 
@@ -78,7 +81,7 @@ func (l *loader) ready(ctx context.Context, r reference) (*revision.Revision, *l
 	if err != nil {
 		return nil, nil, err
 	}
-	return made, &loaded{key: r.key(), trust: r.trust(), ready: made.Ready, serial: made.Bundle.Manifest.Serial, reads: ReadsOf(made), namespaces: namespaces}, nil
+	return made, &loaded{key: r.key(), trust: r.trust(), made: made, ready: made.Ready, serial: made.Bundle.Manifest.Serial, reads: ReadsOf(made), namespaces: namespaces}, nil
 }
 
 // verified reads a revision and verifies that it is the one that is meant, signed by whom the PolicyBundle trusts. What is

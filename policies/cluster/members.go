@@ -11,6 +11,7 @@ import (
 
 	"github.com/portcullis-dev/portcullis/admission"
 	"github.com/portcullis-dev/portcullis/policies"
+	"github.com/portcullis-dev/portcullis/policies/revision"
 	"github.com/portcullis-dev/portcullis/policies/rollout"
 	"github.com/portcullis-dev/portcullis/policies/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,6 +46,7 @@ type member struct {
 // loaded is a revision that is ready to judge.
 type loaded struct {
 	key, trust string
+	made       *revision.Revision // kept, so that who shares it finds it
 	ready      admission.Ready
 	serial     int64
 	reads      []policies.Read

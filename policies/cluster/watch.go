@@ -35,6 +35,8 @@ type Options struct {
 	Verifier *source.Verifier
 	// Included are the bundles that others may build on.
 	Included []policies.Included
+	// Compiled is shared with other watches of the process; nil with none.
+	Compiled *Compiled
 	// Accepts says why this process cannot judge by a bundle; nil takes all.
 	Accepts func(*policies.Bundle) error
 	// Directory keeps the last good bundles for a start without API server; "" keeps none.

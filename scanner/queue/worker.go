@@ -104,6 +104,7 @@ type Worker struct {
 	client  *Client
 	mu      sync.Mutex
 	busy    map[string]bool // what this replica scans now, by name
+	woken   chan struct{}   // holds at most one
 
 	// Of the goroutine of Run:
 	told time.Time // when an image was last scanned so that its object tells of a database
@@ -132,20 +133,22 @@ func NewWorker(o Options) (*Worker, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Worker{options: o, client: NewClient(o.Client), busy: map[string]bool{}}, nil
+	return &Worker{options: o, client: NewClient(o.Client), busy: map[string]bool{}, woken: make(chan struct{}, 1)}, nil
+}
+
+// Wake has the worker look at the queue: there is another database, or there may be something to do.
+func (w *Worker) Wake() {
+	select {
+	case w.woken <- struct{}{}:
+	default: // it is awake
+	}
 }
 
 // Run works until the context ends. Scans under way are then given up, and their claims with them.
 func (w *Worker) Run(ctx context.Context) error {
 	factory := dynamicinformer.NewDynamicSharedInformerFactory(w.options.Client, 0)
 	informer := factory.ForResource(v1alpha1.Resource)
-	changed := make(chan struct{}, 1)
-	wake := func(any) {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
+	wake := func(any) { w.Wake() }
 	if _, err := informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: wake, UpdateFunc: func(_, _ any) { wake(nil) }, DeleteFunc: wake}); err != nil {
 		return fmt.Errorf("watching the queue of scans: %w", err)
 	}
@@ -165,7 +168,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		timer := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
-		case <-changed:
+		case <-w.woken:
 		case <-timer.C:
 		}
 		timer.Stop()

@@ -114,8 +114,38 @@ func (p *Patrol) addSingle(r audit.Reference) map[string]bool {
 	return resources
 }
 
+// rush has objects looked at before anything else, or, where there are too many, their kinds.
+func (p *Patrol) rush(objects []audit.Reference) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range objects {
+		p.urgent[r] = true
+	}
+	if len(p.urgent) <= maxSingle {
+		return
+	}
+	resources := map[string]bool{}
+	for r := range p.urgent {
+		resources[r.GroupResource()] = true
+	}
+	clear(p.urgent)
+	p.pending = slices.Insert(p.pending, 0, area{resources: resources})
+}
+
+// rushed takes what is to be looked at before anything else.
+func (p *Patrol) rushed() []audit.Reference {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	objects := slices.SortedFunc(maps.Keys(p.urgent), audit.CompareOrder)
+	clear(p.urgent)
+	return objects
+}
+
 // next takes from what waits: areas first, since they do for objects, too.
 func (p *Patrol) next() (work *area, objects []audit.Reference, readers []reader) {
+	if objects = p.rushed(); len(objects) > 0 {
+		return nil, objects, nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.pending) > 0 {
@@ -155,6 +185,7 @@ func (p *Patrol) pass(ctx context.Context, a area) {
 		p.note(gap)
 	}
 	p.forget(kinds, gaps)
+	p.sees(kinds)
 	// Kinds that were bad the last time come first, so that what is new of them is known first.
 	worst := p.ledger.Worst()
 	slices.SortStableFunc(kinds, func(x, y stored.Kind) int { return cmp.Compare(weight(worst, x), weight(worst, y)) })
@@ -166,6 +197,7 @@ func (p *Patrol) pass(ctx context.Context, a area) {
 		if ctx.Err() != nil {
 			return
 		}
+		p.single(ctx, p.rushed())
 		if a.resources == nil || a.resources[kind.GroupResource()] {
 			complete = p.list(ctx, kind, a, number, first || a.known) && complete
 		}
@@ -323,7 +355,11 @@ func (p *Patrol) list(ctx context.Context, kind stored.Kind, a area, number uint
 func (p *Patrol) judgeAll(ctx context.Context, kind stored.Kind, namespace string, known, first bool) (version string, err error) {
 	var group sync.WaitGroup
 	defer group.Wait()
+	seen := 0
 	return p.options.Client.List(ctx, kind, namespace, func(object audit.Object) error {
+		if seen++; seen%rushEvery == 0 {
+			p.single(ctx, p.rushed())
+		}
 		if known && p.ledger.Same(object.Reference, object.Content) {
 			return nil
 		}
@@ -337,6 +373,9 @@ func (p *Patrol) judgeAll(ctx context.Context, kind stored.Kind, namespace strin
 		return nil
 	})
 }
+
+// rushEvery is after how many objects of a list it is looked for what comes before anything else.
+const rushEvery = 500
 
 // place waits for a place among those who judge.
 func (p *Patrol) place(ctx context.Context) bool {
@@ -352,6 +391,9 @@ func (p *Patrol) leave() { <-p.places }
 
 // single looks at objects one by one.
 func (p *Patrol) single(ctx context.Context, objects []audit.Reference) {
+	if len(objects) == 0 {
+		return
+	}
 	for _, r := range objects {
 		kind := stored.Kind{Group: r.Group, Version: r.Version, Kind: r.Kind, Resource: r.Resource, Namespaced: r.Namespace != ""}
 		object, found, err := p.options.Client.Get(ctx, kind, r.Namespace, r.Name)

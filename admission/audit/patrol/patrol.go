@@ -6,7 +6,8 @@
 //   - of an exception of the cluster that is new or gone, and of one that ends, the objects with findings of its policy;
 //   - when an object of a kind changes that policies read beside the one that they judge, the objects of that namespace that
 //     they are about;
-//   - of what is known of images, the objects that are judged by it, every hour and when the trust has changed.
+//   - of what is known of images, the objects that are judged by it, every hour and when the trust has changed; and those that run
+//     an image that was scanned again, at once.
 //
 // Of several replicas each does this for its share of namespaces and kinds.
 package patrol
@@ -74,6 +75,8 @@ type Options struct {
 	Interval time.Duration
 	// Skip are resources that are not audited, by decision: "secrets". They are no gap.
 	Skip []string
+	// Images has the Patrol know which images run.
+	Images bool
 	// Workers is as [audit.Options] has it.
 	Workers int
 	Metrics *Metrics
@@ -93,6 +96,8 @@ type Patrol struct {
 	mu      sync.Mutex
 	pending []area
 	objects map[audit.Reference]bool // to be looked at one by one
+	urgent  map[audit.Reference]bool // to be looked at before anything else
+	blind   bool                     // which images run is not known, since pods are not looked at
 	readers map[reader]time.Time     // objects that policies read have changed, since then
 	lineup  *admission.Lineup        // that all passes so far were for
 	gaps    map[string]audit.Gap
@@ -134,10 +139,10 @@ func New(options Options) *Patrol {
 		options.Workers = runtime.GOMAXPROCS(0)
 	}
 	p := &Patrol{
-		options: options, auditor: audit.New(audit.Options{Reviewer: options.Reviewer, Workers: options.Workers, Now: options.Now}),
+		options: options, auditor: audit.New(audit.Options{Reviewer: options.Reviewer, Workers: options.Workers, Now: options.Now, Running: options.Images}),
 		ledger: audit.NewLedger(stored.ScopeOf), places: make(chan struct{}, options.Workers),
 		woken: make(chan struct{}, 1), publish: make(chan struct{}, 1),
-		objects: map[audit.Reference]bool{}, readers: map[reader]time.Time{}, lineup: &admission.Lineup{}, gaps: map[string]audit.Gap{},
+		objects: map[audit.Reference]bool{}, urgent: map[audit.Reference]bool{}, readers: map[reader]time.Time{}, lineup: &admission.Lineup{}, gaps: map[string]audit.Gap{},
 		watches: map[string]context.CancelFunc{}, kinds: map[string]bool{}, group: &sync.WaitGroup{},
 	}
 	p.settled.Store(-1)
@@ -153,6 +158,15 @@ func (p *Patrol) Trust() {
 	p.mu.Lock()
 	p.images = time.Time{}
 	p.mu.Unlock()
+	p.Wake()
+}
+
+// Running are the images that run in this replica's share, by digest. There are none without [Options].Images.
+func (p *Patrol) Running() map[string]audit.Use { return p.ledger.Running() }
+
+// Rescanned has everything looked at, before anything else, that runs images of some digests: there are new scans of them.
+func (p *Patrol) Rescanned(digests []string) {
+	p.rush(p.ledger.Using(digests))
 	p.Wake()
 }
 
@@ -343,8 +357,25 @@ func (p *Patrol) Gaps() []audit.Gap {
 	if !p.passed {
 		gaps = append(gaps, audit.Gap{What: "objects", Reason: "the first pass has not ended yet"})
 	}
+	if p.blind {
+		gaps = append(gaps, blindness)
+	}
 	slices.SortFunc(gaps, func(a, b audit.Gap) int { return strings.Compare(a.What, b.What) })
 	return gaps
+}
+
+// blindness is what is missing where pods are not looked at.
+var blindness = audit.Gap{What: "images", Reason: "which ones run is not known, so that none is scanned again: have a policy be about pods, and do not leave them out"}
+
+// sees notes whether pods are among the kinds.
+func (p *Patrol) sees(kinds []stored.Kind) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	blind := p.options.Images && !slices.ContainsFunc(kinds, func(k stored.Kind) bool { return k.GroupResource() == "pods" })
+	if blind && !p.blind {
+		p.options.Log.Warn("the audit is not complete", "what", blindness.What, "reason", blindness.Reason)
+	}
+	p.blind = blind
 }
 
 // judge judges an object and keeps what was found.

@@ -53,12 +53,15 @@ func (k Kind) project(item []byte) (raw []byte, h head, err error) {
 		case "apiVersion", "kind":
 			return nil
 		case "status":
-			// Of a status only this says whether anything runs.
+			// Of a status only this says whether anything runs, and what.
 			var status struct {
 				Phase jsontext.Value `json:"phase"`
 			}
 			if json.Unmarshal(value, &status) == nil {
 				content.Write(status.Phase)
+			}
+			if k.GroupResource() == "pods" {
+				pulled(&content, value)
 			}
 		case "metadata":
 			if err := json.Unmarshal(value, &h); err != nil {
@@ -84,6 +87,27 @@ func (k Kind) project(item []byte) (raw []byte, h head, err error) {
 	})
 	out.WriteByte('}')
 	return out.Bytes(), h, err
+}
+
+// pulled adds to a hash which images the containers of a pod run.
+func pulled(content *maphash.Hash, value jsontext.Value) {
+	type containers []struct {
+		ImageID string `json:"imageID"`
+	}
+	var status struct {
+		Containers containers `json:"containerStatuses"`
+		Init       containers `json:"initContainerStatuses"`
+		Ephemeral  containers `json:"ephemeralContainerStatuses"`
+	}
+	if json.Unmarshal(value, &status) != nil {
+		return
+	}
+	for _, all := range []containers{status.Containers, status.Init, status.Ephemeral} {
+		for _, c := range all {
+			content.WriteString(c.ImageID)
+			content.WriteByte(0)
+		}
+	}
 }
 
 // copyWithout copies an object without some members; inside is one whose own member lastApplied is left out.

@@ -40,7 +40,24 @@ type Images struct {
 	options  registry.Options
 	registry *registry.Client
 	roots    *cosign.Roots // nil without --trusted-root
+	scans    Scans         // nil where none are kept in the cluster
 	evidence *evidence.Facts
+}
+
+// Scans are signed scans that are kept in the cluster. They are believed by their signatures only.
+type Scans interface {
+	// Statement is the signed scan of a digest, nil for none.
+	Statement(ctx context.Context, digest string) ([]byte, error)
+}
+
+// KeptIn has images judged by the scans that are kept in the cluster, too. It comes before the judging begins.
+func (i *Images) KeptIn(scans Scans) { i.scans = scans }
+
+// Forget has everything found out anew that is remembered of a digest.
+func (i *Images) Forget(digest string) {
+	if i.evidence != nil {
+		i.evidence.Forget(digest)
+	}
 }
 
 // Open checks what the flags name.
@@ -74,14 +91,17 @@ func (i *Images) accepts(bundle *policies.Bundle) error {
 
 // facts are those of the cluster and of images.
 func (i *Images) facts(around admission.Facts, noOwners string, register func(...prometheus.Collector), log *slog.Logger) (admission.Facts, error) {
-	counts := evidence.NewMetrics()
+	counts, verifies := evidence.NewMetrics(), cosign.NewVerifier(cosign.Options{Roots: i.roots})
 	options := evidence.Options{
-		Registry: i.registry, Verifier: verifier{cosign.NewVerifier(cosign.Options{Roots: i.roots})},
+		Registry: i.registry, Verifier: verifier{verifies},
 		NoOwners:  noOwners,
 		Directory: i.flags.cacheDir, Metrics: counts, Logger: log,
 	}
 	if i.roots != nil {
 		options.TrustedRoot = func() string { _, hash := i.roots.Current(); return hash }
+	}
+	if i.scans != nil {
+		options.Statements = &statements{i.scans, verifies}
 	}
 	facts, err := evidence.New(around, options)
 	if err != nil {
@@ -105,4 +125,21 @@ type verifier struct{ *cosign.Verifier }
 // Verify implements [evidence.Verifier].
 func (v verifier) Verify(ctx context.Context, source evidence.Registry, repository registry.Repository, digest string, trust *signer.Configuration) (signer.Evidence, error) {
 	return v.Verifier.Verify(ctx, source, cosign.Target{Repository: repository, Digest: digest}, trust)
+}
+
+// statements are the scans in the cluster. Anybody may have written those: only what an authority has signed about this very digest
+// counts.
+type statements struct {
+	scans    Scans
+	verifier *cosign.Verifier
+}
+
+// Statements implements [evidence.Statements].
+func (s *statements) Statements(ctx context.Context, repository registry.Repository, digest string, trust *signer.Configuration) ([]signer.Attestation, error) {
+	content, err := s.scans.Statement(ctx, digest)
+	if err != nil || content == nil {
+		return nil, err
+	}
+	attestations, _ := s.verifier.VerifyEnvelope(ctx, content, digest, repository, trust)
+	return attestations, nil
 }

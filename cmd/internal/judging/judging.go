@@ -28,6 +28,8 @@ const followWait = 20 * time.Second
 type Options struct {
 	Bundle *BundleFlags
 	Images *Images
+	// Compiled is shared with others of the process that follow the bundles of the cluster; nil with none.
+	Compiled *cluster.Compiled
 	// Door is where the program asks policies.
 	Door admission.Door
 	// NoOwners says why evidence has nobody to be about.
@@ -82,7 +84,7 @@ func New(ctx context.Context, config *rest.Config, options Options) (*Judging, e
 	j.install(lineup)
 	if f.fromCluster() {
 		j.watch, err = cluster.New(config, cluster.Options{
-			Verifier: images.bundleVerifier(), Included: []policies.Included{builtIn()}, Accepts: images.accepts,
+			Verifier: images.bundleVerifier(), Included: []policies.Included{builtIn()}, Compiled: options.Compiled, Accepts: images.accepts,
 			Directory: f.cache, Logger: log,
 			Install: func(lineup *admission.Lineup) {
 				j.follow(ctx, readsOf(lineup, options.Door))

@@ -55,6 +55,7 @@ var bounded = map[string]string{
 	"result":      "how something ended: a list in the code",
 	"revision":    "a commit, one for each process; or a revision of a bundle that is active or on trial",
 	"role":        "active or candidate",
+	"scan":        "how the last scan of an image that runs is: five words",
 	"sensor":      "a Falco, one on each node: at most 5,000, further ones are other",
 	"severity":    "a severity of policies: five words",
 	"sink":        "where the journal is copied to, as the configuration names it",
