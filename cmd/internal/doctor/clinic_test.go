@@ -258,10 +258,13 @@ func (c *clinic) leads() {
 	}
 }
 
+// builtIn is the library, compiled once.
+var builtIn = sync.OnceValues(func() (*revision.Revision, error) { return revision.Read(library.FS(), revision.Options{}) })
+
 // bind gives each program its roles.
 func (c *clinic) bind() {
 	c.t.Helper()
-	read, err := revision.Read(library.FS(), revision.Options{})
+	read, err := builtIn()
 	must(c.t, err)
 	facts := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "portcullis-facts-reader"}}
 	for _, one := range cluster.ReadsOf(read) {
@@ -295,7 +298,7 @@ func (noFacts) Gather(context.Context, policies.Needs) policies.Facts { return p
 // serveReviews runs a webhook by the built-in library, and tells the API server to ask it.
 func (c *clinic) serveReviews() {
 	c.t.Helper()
-	read, err := revision.Read(library.FS(), revision.Options{})
+	read, err := builtIn()
 	must(c.t, err)
 	reviewer := admission.NewLineupReviewer(&admission.Lineup{Members: []admission.Member{{Active: read.Ready}}}, noFacts{}, time.Now)
 	handler, err := webhook.NewHandler(webhook.Options{Reviewer: reviewer, Callers: &webhook.Callers{Mode: webhook.CallerOpen}})
@@ -311,7 +314,7 @@ func (c *clinic) serveReviews() {
 // register tells the API server to ask the webhook.
 func (c *clinic) register() {
 	c.t.Helper()
-	read, err := revision.Read(library.FS(), revision.Options{})
+	read, err := builtIn()
 	must(c.t, err)
 	reviewer := admission.NewLineupReviewer(&admission.Lineup{Members: []admission.Member{{Active: read.Ready}}}, noFacts{}, time.Now)
 	made, err := configuration.Compute(reviewer.Interests(), configuration.Options{

@@ -6,7 +6,6 @@ import (
 
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/policies/library"
-	"github.com/portcullis-dev/portcullis/policies/revision"
 )
 
 func failModes() Check {
@@ -25,8 +24,8 @@ func lookAtFailModes(ctx context.Context, p *patient, r *Result) {
 	}
 	// The library leaves some open on purpose, and says why: the cluster's own controllers write their kinds all the time.
 	onPurpose := map[string]bool{}
-	if built, err := revision.Read(library.FS(), revision.Options{}); err == nil {
-		for _, name := range openPolicies(built.Bundle) {
+	if built, err := policies.Load(library.FS()); err == nil {
+		for _, name := range openPolicies(built) {
 			onPurpose[name] = true
 		}
 	}
