@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -212,6 +213,9 @@ func openBackup(file, digest string) (*backup.Archive, error) {
 // openRegular opens a file that can be read more than once.
 func openRegular(file string) (io.ReadCloser, error) {
 	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: check the path; it is relative to the working directory", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -132,10 +132,15 @@ func (p *program) restored(f *restoreFlags, at *installation.Installation, archi
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	returning := "Came back; what was taken back since the backup is among them:"
+	if !f.yes {
+		returning = "These would come back; what was taken back since the backup is among them:"
+	}
 	for _, part := range []struct {
 		title string
 		told  []backup.Told
 	}{
+		{returning, report.Returning},
 		{"Not restored, since over:", report.Ended},
 		{"There, and left as they are; --overwrite has them say what the archive says:", report.Differing},
 		{"Refused:", report.Failures},
@@ -153,7 +158,7 @@ func (p *program) restored(f *restoreFlags, at *installation.Installation, archi
 // afterRestore says what to do next. What was refused is a fault.
 func (p *program) afterRestore(f *restoreFlags, report *backup.Report, missing []backup.Reference, unknown int) error {
 	if len(report.Acting) > 0 {
-		fmt.Fprintf(p.stdout, "With --yes it would be refused: %s.\n", output.Plain((&backup.ActingError{Programs: report.Acting}).Error()))
+		fmt.Fprintf(p.stdout, "With --yes it would be refused: %s.\n", output.Plain((&backup.ActingError{Namespace: f.namespace, Programs: report.Acting}).Error()))
 	}
 	if len(missing) > 0 {
 		title := "These Secrets are named, and are not there:"

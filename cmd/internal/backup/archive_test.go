@@ -231,6 +231,9 @@ func FuzzOpen(f *testing.F) {
 				if kind.ended != nil {
 					kind.ended(o, time.Time{})
 				}
+				if kind.about != nil {
+					kind.about(o)
+				}
 				references(&kind, o, "portcullis-system")
 				return nil
 			})

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -29,6 +30,8 @@ type Kind struct {
 	program installation.Component
 	// ended says why an object counts for nothing any more at a time, "" where it counts. Nil is never.
 	ended func(*unstructured.Unstructured, time.Time) string
+	// about says what comes back with one, where somebody may have taken it back since. Nil is for what nobody takes back.
+	about func(*unstructured.Unstructured) string
 	// status is what goes on in another cluster of a status, nil where all of it is said again by itself.
 	status func(status map[string]any) map[string]any
 	// blank says that a status says nothing yet that restoring one would take away.
@@ -49,10 +52,10 @@ const (
 var kinds = []Kind{
 	{Resource: policiesv1alpha1.Revisions, Kind: "PolicyRevision", page: fewLarge, fixed: true},
 	{Resource: policiesv1alpha1.Bundles, Kind: "PolicyBundle", page: manySmall, program: installation.Controller, status: bundleStatus, blank: lacks("active", "maxSerial")},
-	{Resource: runtimev1alpha1.Incidents, Kind: "Incident", page: manySmall, ended: incidentEnded},
+	{Resource: runtimev1alpha1.Incidents, Kind: "Incident", page: manySmall, ended: incidentEnded, about: incidentAbout},
 	{Resource: runtimev1alpha1.Quarantines, Kind: "Quarantine", page: manySmall, program: installation.Responder, status: maps.Clone[map[string]any], blank: lacks("phase")},
 	{Resource: runtimev1alpha1.Evidences, Kind: "QuarantineEvidence", page: fewLarge, fixed: true},
-	{Resource: policiesv1alpha1.Exceptions, Kind: "PolicyException", Namespaced: true, page: manySmall, ended: exceptionEnded},
+	{Resource: policiesv1alpha1.Exceptions, Kind: "PolicyException", Namespaced: true, page: manySmall, ended: exceptionEnded, about: exceptionAbout},
 	{Resource: scannerv1alpha1.Resource, Kind: scannerv1alpha1.Kind, page: fewLarge, ended: scanEnded, status: scanStatus, blank: lacks("phase")},
 	{Resource: secretsv1alpha1.VaultConnections, Kind: "VaultConnection", page: manySmall},
 	{Resource: secretsv1alpha1.VaultAuths, Kind: "VaultAuth", Namespaced: true, page: manySmall},
@@ -161,6 +164,16 @@ func exceptionEnded(o *unstructured.Unstructured, now time.Time) string {
 		return ""
 	}
 	return "it expired " + text
+}
+
+func exceptionAbout(o *unstructured.Unstructured) string {
+	spec, _, _ := unstructured.NestedMap(o.Object, "spec")
+	return fmt.Sprintf("waives %v until %v: %v (%v)", spec["policy"], spec["expires"], spec["reason"], spec["owner"])
+}
+
+func incidentAbout(o *unstructured.Unstructured) string {
+	spec, _, _ := unstructured.NestedMap(o.Object, "spec")
+	return fmt.Sprintf("%v until %v: %v", spec["effect"], spec["expires"], spec["reason"])
 }
 
 func incidentEnded(o *unstructured.Unstructured, now time.Time) string {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -62,8 +63,9 @@ const maxTold = 50
 // Report is what a restore has done, or would do.
 type Report struct {
 	Kinds []KindReport
-	// Failures, Ended and Differing name objects, at most maxTold each; KindReport counts all.
-	Failures, Ended, Differing []Told
+	// Failures, Ended and Differing name objects, at most maxTold each; KindReport counts all. Returning are exceptions and incidents that were
+	// not there: what somebody has taken back since the backup is among them.
+	Failures, Ended, Differing, Returning []Told
 	// Acting are programs that act already: as long as they do nothing is written that they would act on.
 	Acting []string
 	// Cluster is the one that was written to, Same says that the backup was taken from it.
@@ -89,19 +91,18 @@ func (r *Report) Failed() (n int) {
 }
 
 // ActingError says that programs act already.
-type ActingError struct{ Programs []string }
-
-func (e *ActingError) Error() string {
-	return "already acting: " + strings.Join(e.Programs, ", ") + "; what acts would act on objects whose status is not there yet: end it first (with the chart: helm upgrade --reuse-values --set " +
-		strings.Join(disabled(e.Programs), ",") + "), wait until its Lease has run out, and run this again; or restore other kinds by --only"
+type ActingError struct {
+	Namespace string
+	Programs  []string
 }
 
-func disabled(all []string) []string {
-	var values []string
-	for _, name := range all {
-		values = append(values, strings.TrimPrefix(name, "portcullis-")+".enabled=false")
+func (e *ActingError) Error() string {
+	var components []string
+	for _, name := range e.Programs {
+		components = append(components, strings.TrimPrefix(name, "portcullis-"))
 	}
-	return values
+	return fmt.Sprintf("already acting: %s; what acts would act on objects whose status is not there yet: end it (kubectl --namespace %s scale deployment,statefulset --selector 'app.kubernetes.io/component in (%s)' --replicas=0), "+
+		"wait until its Lease has run out, and run this again; or restore other kinds by --only", strings.Join(e.Programs, ", "), e.Namespace, strings.Join(components, ","))
 }
 
 // Run restores. The error is about all of it: a kind that the cluster does not know, rights that are missing (a [*RightsError]), a program
@@ -132,7 +133,7 @@ func (r Restore) Run(ctx context.Context, from *Archive) (*Report, error) {
 		return nil, err
 	}
 	if r.Apply && len(report.Acting) > 0 {
-		return nil, &ActingError{Programs: report.Acting}
+		return nil, &ActingError{Namespace: r.Namespace, Programs: report.Acting}
 	}
 	run := &restoring{Restore: r, report: report, uids: map[types.UID]types.UID{}}
 	for _, kind := range wanted {
@@ -232,6 +233,9 @@ func (r *restoring) object(ctx context.Context, was *unstructured.Unstructured) 
 	if outcome == Differs {
 		r.report.Differing = tell(r.report.Differing, r.kind, was, "it says something else here")
 	}
+	if outcome == Created && r.kind.about != nil {
+		r.report.Returning = tell(r.report.Returning, r.kind, was, r.kind.about(was))
+	}
 	r.count[outcome]++
 	return nil
 }
@@ -248,6 +252,8 @@ func (r *restoring) explain(was *unstructured.Unstructured, err error) string {
 	switch {
 	case apierrors.IsNotFound(err) && r.kind.Namespaced:
 		return fmt.Sprintf("the namespace %s is not there: create it, and run this again", was.GetNamespace())
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return fmt.Sprintf("the namespace %s is being deleted: wait until it is gone, create it, and run this again", was.GetNamespace())
 	case apierrors.IsForbidden(err):
 		return err.Error() + ": have it done by somebody who administers Portcullis (docs/backup.md)"
 	}
