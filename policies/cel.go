@@ -40,6 +40,12 @@ const celSuffix = ".cel.yaml"
 
 var celName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
+// celReserved are no identifiers (cel-spec, "Syntax": IDENT).
+var celReserved = []string{
+	"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop", "namespace", "null", "package",
+	"return", "true", "var", "void", "while",
+}
+
 // parseCEL reads and checks such a file. Whether expressions compile is known to who exports them.
 func parseCEL(content []byte) (*CEL, error) {
 	var c CEL
@@ -51,8 +57,8 @@ func parseCEL(content []byte) (*CEL, error) {
 		problems = append(problems, errors.New("deny needs at least one expression, none of them empty"))
 	}
 	for _, v := range c.Variables {
-		if !celName.MatchString(v.Name) || strings.TrimSpace(v.Expression) == "" {
-			problems = append(problems, fmt.Errorf("variable %q: give each a name of letters, digits and underscores, and an expression", v.Name))
+		if !celName.MatchString(v.Name) || slices.Contains(celReserved, v.Name) || strings.TrimSpace(v.Expression) == "" {
+			problems = append(problems, fmt.Errorf("variable %q: give each a name of letters, digits and underscores that CEL does not reserve, and an expression", v.Name))
 		}
 	}
 	for _, path := range c.Reads {

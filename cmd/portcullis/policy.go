@@ -15,13 +15,13 @@ import (
 func (p *program) policyCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "policy",
-		Short: "List, show and test policies",
+		Short: "List, show, test and export policies",
 		Args:  knownCommand,
 		RunE: func(*cobra.Command, []string) error {
-			return usagef("policy needs to know what to do: use policy list, policy show ID or policy test PATH")
+			return usagef("policy needs to know what to do: use policy list, policy show ID, policy test PATH or policy export")
 		},
 	}
-	command.AddCommand(p.policyListCommand(), p.policyShowCommand(), p.policyTestCommand())
+	command.AddCommand(p.policyListCommand(), p.policyShowCommand(), p.policyTestCommand(), p.policyExportCommand())
 	return command
 }
 

@@ -41,11 +41,11 @@ func (c *composition) spec() (admissionregistrationv1.ValidatingAdmissionPolicyS
 		if slices.ContainsFunc(available, func(taken variable) bool { return taken.Name == v.Name }) {
 			return none, fmt.Errorf("variable %s of policy.cel.yaml is there already: give it another name", v.Name)
 		}
-		available = append(available, variable{Name: v.Name, Expression: folded(v.Expression)})
+		available = append(available, variable{Name: v.Name, Expression: strings.TrimSpace(v.Expression)})
 	}
 	var lists []string
 	for _, expression := range written.Deny {
-		lists = append(lists, folded(expression))
+		lists = append(lists, strings.TrimSpace(expression))
 	}
 	available = append(available, variable{Name: "findings", Expression: sum(lists)})
 	expression := "variables.findings.size() == 0"
@@ -148,15 +148,12 @@ func (c *composition) unchanged() string {
 	return strings.Join(terms, " && ")
 }
 
-// folded is an expression on one line.
-func folded(expression string) string { return strings.Join(strings.Fields(expression), " ") }
-
 // sum joins lists.
 func sum(lists []string) string {
 	if len(lists) == 1 {
 		return lists[0]
 	}
-	return "(" + strings.Join(lists, ") + (") + ")"
+	return "(" + strings.Join(lists, ") +\n(") + ")"
 }
 
 var reference = regexp.MustCompile(`\bvariables\.([a-zA-Z_][a-zA-Z0-9_]*)`)

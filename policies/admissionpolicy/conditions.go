@@ -85,6 +85,9 @@ func (m *matched) any(text string, patterns []string) string {
 // conditions are those under which a policy judges: what nobody judges, the profile, the instance's match and the exceptions.
 func (x *export) conditions(policy *policies.Policy, i *policies.Instance, where reach) (*matched, error) {
 	m := &matched{conditions: slices.Clone(x.options.Exempt)}
+	if about(policy, "", "pods") {
+		m.conditions = append(m.conditions, x.options.ExemptPods...)
+	}
 	namespace := namespaceExpression
 	if about(policy, "", "namespaces") {
 		namespace = ownNamespaceExpression

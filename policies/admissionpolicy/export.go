@@ -32,8 +32,9 @@ type Options struct {
 	Policies []string
 	// Now decides which exceptions count and how far ramps have come.
 	Now time.Time
-	// Exempt are conditions of requests that nobody judges, such as the API server's own: all must hold for a request to be judged.
-	Exempt []admissionregistrationv1.MatchCondition
+	// Exempt leaves out requests that nobody judges, such as the API server's own: all conditions must hold for a request to
+	// be judged. ExemptPods are further ones, for policies about pods.
+	Exempt, ExemptPods []admissionregistrationv1.MatchCondition
 	// IgnoreClusterExceptions exports what exceptions of the cluster could waive, too. Then an object that one of them
 	// excepts is refused all the same.
 	IgnoreClusterExceptions bool

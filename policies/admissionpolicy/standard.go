@@ -32,7 +32,7 @@ const appArmor = "container.apparmor.security.beta.kubernetes.io/"
 
 // standard are the variables that every policy can use. Those that none uses are left out.
 var standard = []variable{
-	{Name: "namespace", Expression: namespaceExpression},
+	{Name: "namespaceName", Expression: namespaceExpression},
 	{Name: "username", Expression: "request.userInfo.?username.orValue('')"},
 	{Name: "userGroups", Expression: "request.userInfo.?groups.orValue([])"},
 	{Name: "template", Expression: template("object")},

@@ -140,20 +140,33 @@ func (a *activation) ResolveName(name string) (any, bool) {
 
 func (a *activation) Parent() interpreter.Activation { return nil }
 
-// Judge evaluates a request. typed has objects of known kinds be Go values, as API servers hold them, and not maps as older ones do.
-func (c *Policy) Judge(ctx context.Context, r *policies.Request, typed bool) (Answer, error) {
+// Request is a request as expressions see it.
+type Request struct {
+	of   *policies.Request
+	seen activation
+}
+
+// Read makes a request ready. typed has objects of known kinds be Go values, as API servers hold them, and not maps as older ones do.
+func Read(r *policies.Request, typed bool) (*Request, error) {
+	read := &Request{of: r, seen: activation{request: types.DefaultTypeAdapter.NativeToValue(requestMap(r))}}
+	var err error
+	if read.seen.object, err = object(r.Object, r, typed); err != nil {
+		return nil, fmt.Errorf("reading the object: %w", err)
+	}
+	if read.seen.oldObject, err = object(r.OldObject, r, typed); err != nil {
+		return nil, fmt.Errorf("reading the old object: %w", err)
+	}
+	return read, nil
+}
+
+// Judge evaluates a request.
+func (c *Policy) Judge(ctx context.Context, r *Request) (Answer, error) {
 	var out Answer
-	if !c.Matches(r) {
+	if !c.Matches(r.of) {
 		return out, nil
 	}
-	a := &activation{request: types.DefaultTypeAdapter.NativeToValue(requestMap(r))}
-	var err error
-	if a.object, err = object(r.Object, r, typed); err != nil {
-		return out, err
-	}
-	if a.oldObject, err = object(r.OldObject, r, typed); err != nil {
-		return out, err
-	}
+	seen := r.seen
+	a := &seen
 	evaluate := func(program cel.Program) (ref.Val, error) {
 		value, details, err := program.ContextEval(ctx, a)
 		if details != nil && details.ActualCost() != nil {

@@ -36,6 +36,7 @@
 #         type: array
 #         items: {type: string, minLength: 1}
 #         default:
+#           - portcullis-auditor-rescan
 #           - portcullis-break-glass
 #           - portcullis-bundle-reader
 #           - portcullis-controller
