@@ -1,0 +1,188 @@
+package soak
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/policies/journal"
+)
+
+func status(code int32, message string) error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: code, Message: message, Reason: metav1.StatusReasonForbidden}}
+}
+
+func TestAnAnswerIsReadForWhatItIs(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want outcome
+	}{
+		"no error":       {nil, admitted},
+		"a policy":       {status(403, `admission webhook "fail.validate.portcullis.dev" denied the request: 1 policy denies it (soak@2):`), denied},
+		"several":        {status(403, `admission webhook "fail.validate.portcullis.dev" denied the request: 2 policies deny it (soak@2):`), denied},
+		"a fault":        {status(500, `admission webhook "fail.validate.portcullis.dev" denied the request: the request could not be judged (soak@2) and is denied for safety:`), failed},
+		"nobody there":   {apierrors.NewInternalError(errors.New(`failed calling webhook "fail.validate.portcullis.dev": failed to call webhook: Post "https://portcullis-webhook": connection refused`)), failed},
+		"no reason":      {status(403, `admission webhook "fail.validate.portcullis.dev" denied the request: no`), unexplained},
+		"no rights":      {status(403, `pods is forbidden: User "eve" cannot create resource "pods"`), unexplained},
+		"etcd is gone":   {apierrors.NewInternalError(errors.New("etcdserver: request timed out")), unanswered},
+		"no API server":  {fmt.Errorf("Post: %w", context.DeadlineExceeded), unanswered},
+		"too many of us": {apierrors.NewTooManyRequests("later", 1), unanswered},
+	} {
+		if got := outcomeOf(c.err); got != c.want {
+			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// TestEachWrongAnswerIsSeen has each kind of failure make the soak fail.
+func TestEachWrongAnswerIsSeen(t *testing.T) {
+	good := func() *Report {
+		r := newReport(1)
+		r.admission("a good one", false, nil, time.Millisecond, false)
+		r.admission("a bad one", true, status(403, `admission webhook "w" denied the request: 1 policy denies it`), time.Millisecond, true)
+		r.image("signed", false, nil, time.Millisecond, false)
+		r.decisions(1, 1, nil, nil)
+		r.events(1, nil)
+		r.secrets(1, 1, nil)
+		r.fault("a fault", time.Second)
+		return r
+	}
+	if text := good().Failures(); text != "" {
+		t.Fatalf("a soak in which all was right fails: %s", text)
+	}
+	for want, spoil := range map[string]func(*Report){
+		wrongAllows + ": one":       func(r *Report) { r.admission("one", true, nil, 0, true) },
+		wrongAllows + ": unsigned":  func(r *Report) { r.image("unsigned", true, nil, 0, false) },
+		wrongAllows + ": a bad pod": func(r *Report) { r.probe(nil) },
+		wrongRefusals + ": one": func(r *Report) {
+			r.admission("one", false, status(403, `admission webhook "w" denied the request: 1 policy denies it`), 0, true)
+		},
+		wrongRefusals + ": two":          func(r *Report) { r.admission("two", true, status(403, "no"), 0, true) },
+		lostDecisions + ": an id":        func(r *Report) { r.decisions(1, 1, []string{"an id"}, nil) },
+		brokenJournals + ": a folder":    func(r *Report) { r.decisions(1, 1, nil, []string{"a folder"}) },
+		lostEvents + ": an event":        func(r *Report) { r.events(1, []string{"an event"}) },
+		lostSecrets + ": a secret":       func(r *Report) { r.secrets(1, 1, []string{"a secret"}) },
+		stuckObjects + ": a pod":         func(r *Report) { r.stuck("a pod") },
+		notRecovered + ": a fault":       func(r *Report) { r.unrecovered("a fault", errors.New("x")) },
+		problems + ": x":                 func(r *Report) { r.problem(errors.New("x")) },
+		"the soak has seen no decisions": func(r *Report) { r.decisions(0, 1, nil, nil) },
+		"the soak has seen no events":    func(r *Report) { r.events(0, nil) },
+		wrongAllows + ": … and 1 more": func(r *Report) {
+			for range maxListed + 1 {
+				r.wrongAllow("one")
+			}
+		},
+	} {
+		r := good()
+		spoil(r)
+		if got := r.Failures(); !strings.Contains(got, want) {
+			t.Errorf("got %q, want it to say %q", got, want)
+		}
+	}
+}
+
+// TestADecisionThatIsInNoJournalIsLost compares an audit log with the journals of two replicas, one of which was cut.
+func TestADecisionThatIsInNoJournalIsLost(t *testing.T) {
+	dir := t.TempDir()
+	var folders []string
+	var log strings.Builder
+	for _, replica := range []string{"one", "two"} {
+		folder := filepath.Join(dir, replica)
+		folders = append(folders, folder)
+		kept, err := journal.Open(journal.Options{Dir: folder, Allows: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 3 {
+			id := fmt.Sprintf("%s-%d", replica, n)
+			kept.Record(t.Context(), &admission.Decision{ID: id, Time: time.Now(), Outcome: "denied"})
+			fmt.Fprintf(&log, `{"verb":"create","requestURI":"/api/v1/pods","annotations":{"fail.validate.portcullis.dev/decision":%q,"other":"x"}}`+"\n", id)
+		}
+		if err := kept.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log.WriteString(`{"verb":"create","annota`) // the API server was killed
+	audit := filepath.Join(dir, "audit.log")
+	if err := os.WriteFile(audit, []byte(log.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	compare := func() (missing, broken []string) {
+		t.Helper()
+		ids, err := told([]string{audit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, broken, err := written(t.Context(), folders)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lost(ids, kept), broken
+	}
+	if missing, broken := compare(); len(missing) > 0 || len(broken) > 0 {
+		t.Errorf("nothing is lost, and got %q and broken journals %q", missing, broken)
+	}
+	files, err := filepath.Glob(filepath.Join(folders[1], "*.jsonl"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the journal has the files %q: %v", files, err)
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(strings.TrimSpace(string(text)), "\n")
+	cut := slices.Concat(lines[:2], lines[3:])
+	if err := os.WriteFile(files[0], []byte(strings.Join(cut, "")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if missing, broken := compare(); len(missing) != 1 || len(broken) != 1 {
+		t.Errorf("one line is missing, and got %q and broken journals %q", missing, broken)
+	}
+}
+
+func TestASecretIsNeitherEmptiedNorTakenBack(t *testing.T) {
+	l := newSecretLoad(&soak{})
+	for _, step := range []struct {
+		name   string
+		change watch.EventType
+		data   map[string]string
+		want   string
+	}{
+		{"kv-1", watch.Added, map[string]string{"value": "v-00000002"}, ""},
+		{"kv-1", watch.Modified, map[string]string{"value": "v-00000004"}, ""},
+		{"kv-1", watch.Modified, map[string]string{"value": "v-00000003"}, "went back from 4 to 3"},
+		{"kv-1", watch.Modified, nil, "holds"},
+		{"kv-1", watch.Deleted, map[string]string{"value": "v-00000004"}, "was deleted"},
+		{"creds-0", watch.Modified, map[string]string{"password": "made"}, ""},
+		{"creds-0", watch.Modified, map[string]string{"username": "v-shop"}, "has no password"},
+		{"churn-0", watch.Deleted, nil, ""},
+		{"another", watch.Deleted, nil, ""},
+	} {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: step.name}, Data: map[string][]byte{}}
+		for key, value := range step.data {
+			secret.Data[key] = []byte(value)
+		}
+		if got := l.problem(step.change, secret); (got == "") != (step.want == "") || !strings.Contains(got, step.want) {
+			t.Errorf("%s %s %v: got %q, want %q", step.change, step.name, step.data, got, step.want)
+		}
+	}
+}
+
+func TestFaultsHaveNamesOfTheirOwn(t *testing.T) {
+	names := Faults()
+	if sorted := slices.Compact(slices.Sorted(slices.Values(names))); len(sorted) != len(names) || len(names) < 30 {
+		t.Errorf("got %d names, %d of them different", len(names), len(sorted))
+	}
+}
