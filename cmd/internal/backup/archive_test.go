@@ -27,6 +27,12 @@ func exception(name string) *unstructured.Unstructured {
 // small is an archive of two exceptions in two pages.
 func small(t testing.TB) []byte {
 	t.Helper()
+	return archiveOf(t, "a", "b")
+}
+
+// archiveOf is an archive of exceptions, each in a page.
+func archiveOf(t testing.TB, names ...string) []byte {
+	t.Helper()
 	var into bytes.Buffer
 	w, err := newWriter(&into)
 	if err != nil {
@@ -34,7 +40,7 @@ func small(t testing.TB) []byte {
 	}
 	kind := Find("PolicyException")
 	of := Contents{Resource: kind.Name(), APIVersion: kind.Resource.GroupVersion().String(), Kind: kind.Kind, ResourceVersion: "42"}
-	for _, name := range []string{"a", "b"} {
+	for _, name := range names {
 		line, err := encodeObject(kind, exception(name))
 		if err != nil {
 			t.Fatal(err)
@@ -194,15 +200,21 @@ func TestAnArchiveThatChangesMeanwhileIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, packed(t, current, entry{name: exceptions, content: oneLine}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	err = archive.Objects(Find("PolicyException"), func(*unstructured.Unstructured) error {
-		t.Error("an object of the other archive is seen")
-		return nil
-	})
-	if !errors.Is(err, errChanged) {
-		t.Errorf("got %v, want %v", err, errChanged)
+	for what, other := range map[string][]byte{
+		"a page of another size": archiveOf(t, "a", "longer"), "one of the same size": archiveOf(t, "a", "c"), "a page that is gone": packed(t, current, entry{name: exceptions, content: oneLine}),
+	} {
+		if err := os.WriteFile(file, other, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err = archive.Objects(Find("PolicyException"), func(o *unstructured.Unstructured) error {
+			if o.GetName() != "a" {
+				t.Errorf("%s: %s is seen, which was not there", what, o.GetName())
+			}
+			return nil
+		})
+		if !errors.Is(err, errChanged) {
+			t.Errorf("%s: got %v, want %v", what, err, errChanged)
+		}
 	}
 }
 
