@@ -18,8 +18,8 @@ var update = flag.Bool("update", false, "take the pictures of docs/console anew"
 // pictures is where they are kept.
 const pictures = "../../docs/console"
 
-// surf opens a browser that is logged in.
-func surf(t *testing.T, c *console, token string) *browser.Browser {
+// launch opens a browser.
+func launch(t *testing.T) *browser.Browser {
 	t.Helper()
 	path := browser.Find()
 	if path == "" {
@@ -35,6 +35,13 @@ func surf(t *testing.T, c *console, token string) *browser.Browser {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
+	return b
+}
+
+// surf opens a browser that is logged in.
+func surf(t *testing.T, c *console, token string) *browser.Browser {
+	t.Helper()
+	b := launch(t)
 	visit(t, b, c.base+"/login")
 	// As somebody without a mouse does it: to the field, the token, to the button.
 	ctx := t.Context()
@@ -48,12 +55,27 @@ func surf(t *testing.T, c *console, token string) *browser.Browser {
 	if err := b.Loading(ctx, func() error { return b.Press(ctx, "Enter") }); err != nil {
 		t.Fatal(err)
 	}
-	clustertest.Until(t, "the overview after the login", func() bool {
-		var title string
-		// Loaded to its end: else its load event would be taken for that of the next page.
-		return b.Evaluate(ctx, "document.readyState + document.title", &title) == nil && strings.HasPrefix(title, "completeOverview")
-	})
+	arrive(t, b, "Overview")
 	return b
+}
+
+// arrive waits for one of some pages, to its end: else its load event would be taken for that of the next one.
+func arrive(t *testing.T, b *browser.Browser, titles ...string) (at string) {
+	t.Helper()
+	clustertest.Until(t, "the page "+strings.Join(titles, " or "), func() bool {
+		var is string
+		if b.Evaluate(t.Context(), "document.readyState + document.title", &is) != nil {
+			return false
+		}
+		for _, title := range titles {
+			if strings.HasPrefix(is, "complete"+title) {
+				at = title
+				return true
+			}
+		}
+		return false
+	})
+	return at
 }
 
 func visit(t *testing.T, b *browser.Browser, address string) {

@@ -16,6 +16,14 @@ func TestMistakesEndWithTheirExitCodeAndTheNextStep(t *testing.T) {
 	if err := os.WriteFile(garbage, []byte("garbage"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	impersonating := func(whom string) string {
+		file := filepath.Join(t.TempDir(), "kubeconfig")
+		text := "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}], clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: u, user: {token: t, " + whom + "}}]}"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return "--kubeconfig=" + file
+	}
 	api := "--api-server=https://127.0.0.1:1"
 	oidc := []string{"serve", api, "--oidc-issuer=https://login.example.com"}
 	for name, test := range map[string]struct {
@@ -35,6 +43,8 @@ func TestMistakesEndWithTheirExitCodeAndTheNextStep(t *testing.T) {
 		"somebody's rights for everybody":   {[]string{"serve", "--kubeconfig=a", "--listen=0.0.0.0:1", "--tls-cert=a", "--tls-key=b"}, 64, "for one person on this machine"},
 		"two clusters":                      {[]string{"serve", "--kubeconfig=a", api}, 64, "contradict each other"},
 		"a kubeconfig that is not there":    {[]string{"serve", "--kubeconfig=/none"}, 4, "correct --kubeconfig"},
+		"a kubeconfig for another user":     {[]string{"serve", impersonating("as: ann")}, 4, "impersonates the user \"ann\": take out as, as-uid, as-groups and as-user-extra"},
+		"a kubeconfig for other groups":     {[]string{"serve", impersonating("as: ann, as-groups: [viewers]")}, 4, "impersonates"},
 		"an API server in the open":         {[]string{"serve", "--api-server=http://127.0.0.1"}, 64, "give an https URL"},
 		"an authority of nobody":            {[]string{"serve", "--api-server-ca=a"}, 64, "give it, too"},
 		"an authority that is not there":    {[]string{"serve", api, "--api-server-ca=/none"}, 4, "correct --api-server-ca"},

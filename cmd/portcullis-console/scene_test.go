@@ -40,6 +40,7 @@ import (
 	secret "github.com/portcullis-dev/portcullis/secrets/v1alpha1"
 	"github.com/portcullis-dev/portcullis/test/cluster"
 	"github.com/portcullis-dev/portcullis/test/cluster/clustertest"
+	"github.com/portcullis-dev/portcullis/test/issuer"
 	"github.com/portcullis-dev/portcullis/test/pki"
 )
 
@@ -111,7 +112,10 @@ type world struct {
 	webhook *httptest.Server
 	// authority has signed the webhook's certificate.
 	authority *pki.Authority
-	now       time.Time
+	// issuer is one whose ID tokens the API server takes for the client oidcClient: whose name they say.
+	issuer          *issuer.Issuer
+	issuerAuthority *pki.Authority
+	now             time.Time
 	// names are those of the quarantines: "q-shop" stands for that of shop. The real one follows from the pod's UID.
 	names map[string]string
 }
@@ -145,8 +149,21 @@ func theWorld(t *testing.T) *world {
 
 func newWorld() (*world, error) {
 	ctx := context.Background()
+	authority, err := pki.NewAuthority(worldDir, "issuer-ca")
+	if err != nil {
+		return nil, err
+	}
+	own, err := issuer.Start(issuer.Options{Authority: authority, ClientID: oidcClient})
+	if err != nil {
+		return nil, err
+	}
+	endWorld = append(endWorld, own.Stop)
+	trusting, err := trust(own, authority)
+	if err != nil {
+		return nil, err
+	}
 	users := []cluster.User{{Name: "ann"}, {Name: "vic"}, {Name: "bob"}, {Name: "cleo"}, {Name: "webhook"}}
-	control, err := cluster.Start(ctx, cluster.Options{Dir: worldDir, WithoutControllers: true, Users: users})
+	control, err := cluster.Start(ctx, cluster.Options{Dir: worldDir, WithoutControllers: true, Users: users, APIServerFlags: []string{"--authentication-config=" + trusting}})
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +181,7 @@ func newWorld() (*world, error) {
 			return nil, err
 		}
 	}
-	w := &world{control: control, ring: decisions.NewRing(decisions.DefaultSize, "webhook-1"), now: time.Now().UTC(), names: map[string]string{}}
+	w := &world{control: control, issuer: own, issuerAuthority: authority, ring: decisions.NewRing(decisions.DefaultSize, "webhook-1"), now: time.Now().UTC(), names: map[string]string{}}
 	if w.admin, err = dynamic.NewForConfig(config); err != nil {
 		return nil, err
 	}

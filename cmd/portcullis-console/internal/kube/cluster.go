@@ -42,13 +42,18 @@ func New(config *rest.Config) (*Cluster, error) {
 	return newCluster(rest.AnonymousClientConfig(config), false)
 }
 
-// NewOwn reaches a cluster with the credentials of the configuration, for the one person whose they are.
-func NewOwn(config *rest.Config) (*Cluster, error) { return newCluster(config, true) }
+// NewOwn reaches a cluster with the credentials of the configuration, for the one person whose they are. A configuration that impersonates somebody is
+// refused: the webhook, which is shown the token alone, would show what the person behind it may see.
+func NewOwn(config *rest.Config) (*Cluster, error) {
+	if as := config.Impersonate; as.UserName != "" || as.UID != "" || len(as.Groups) > 0 || len(as.Extra) > 0 {
+		return nil, fmt.Errorf("reaching the cluster: the kubeconfig impersonates the user %q: take out as, as-uid, as-groups and as-user-extra, or choose a context of the user itself", as.UserName)
+	}
+	return newCluster(config, true)
+}
 
 func newCluster(config *rest.Config, own bool) (*Cluster, error) {
 	config = rest.CopyConfig(config)
 	config.UserAgent = "portcullis-console"
-	config.Impersonate = rest.ImpersonationConfig{} // nobody acts as somebody else
 	transport, err := rest.TransportFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("reaching the cluster: %w", err)

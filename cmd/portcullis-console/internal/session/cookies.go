@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ const (
 	maxPieces = 4
 	// MaxToken is the longest token that fits.
 	MaxToken = 10 << 10
+	// rememberedFor is how long a browser knows that there was a session.
+	rememberedFor = 24 * time.Hour
 	// maxEnded is how many sessions are remembered as ended before their time.
 	maxEnded = 10_000
 )
@@ -56,6 +59,24 @@ func (c *Cookies) name(n int) string {
 	return name
 }
 
+// wasName is of the cookie that outlives a session and says nothing but when that was to end, so that people can be told why they have to log in again.
+func (c *Cookies) wasName() string {
+	if c.secure {
+		return "__Host-portcullis-until"
+	}
+	return "portcullis-until"
+}
+
+// Over says whether the browser had a session, and whether its time has passed; if it has not, another process had begun it.
+func (c *Cookies) Over(r *http.Request) (was, expired bool) {
+	cookie, err := r.Cookie(c.wasName())
+	if err != nil {
+		return false, false
+	}
+	until, err := strconv.ParseInt(cookie.Value, 10, 64)
+	return err == nil, err == nil && c.now().Unix() >= until
+}
+
 func (c *Cookies) cookie(name, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteStrictMode, MaxAge: maxAge}
 }
@@ -79,7 +100,8 @@ func (c *Cookies) Begin(w http.ResponseWriter, name, token string, tokenExpires 
 	if err != nil {
 		return nil, err
 	}
-	age := int(s.Expires.Sub(now) / time.Second)
+	// Not before the session: who comes with no cookie would not be told why.
+	age := int((s.Expires.Sub(now) + time.Second - 1) / time.Second)
 	for n := range maxPieces {
 		piece := sealed[:min(pieceSize, len(sealed))]
 		sealed = sealed[len(piece):]
@@ -87,11 +109,12 @@ func (c *Cookies) Begin(w http.ResponseWriter, name, token string, tokenExpires 
 			http.SetCookie(w, c.cookie(c.name(n), "", -1))
 			continue
 		}
-		http.SetCookie(w, c.cookie(c.name(n), piece, max(age, 1)))
+		http.SetCookie(w, c.cookie(c.name(n), piece, age))
 	}
 	if sealed != "" {
 		return nil, ErrTooLong
 	}
+	http.SetCookie(w, c.cookie(c.wasName(), strconv.FormatInt(s.Expires.Unix(), 10), age+int(rememberedFor/time.Second)))
 	return s, nil
 }
 
@@ -125,6 +148,7 @@ func (c *Cookies) End(w http.ResponseWriter, s *Session) {
 	for n := range maxPieces {
 		http.SetCookie(w, c.cookie(c.name(n), "", -1))
 	}
+	http.SetCookie(w, c.cookie(c.wasName(), "", -1))
 	if s == nil {
 		return
 	}

@@ -106,6 +106,9 @@ func (o *OIDC) Start(w http.ResponseWriter, r *http.Request) (string, error) {
 // errOIDC is of an answer that does not belong to a login that began here.
 var errOIDC = errors.New("this login did not begin here, or took too long: begin again")
 
+// errAway is of an issuer that was there before.
+var errAway = errors.New("the issuer does not answer: try again, or log in with a token")
+
 // Finish takes what the issuer sends back, and gives the ID token and when it expires.
 func (o *OIDC) Finish(w http.ResponseWriter, r *http.Request) (token string, expires time.Time, err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), oidcTimeout)
@@ -132,6 +135,10 @@ func (o *OIDC) Finish(w http.ResponseWriter, r *http.Request) (token string, exp
 	ctx = o.context(ctx)
 	answer, err := config.Exchange(ctx, r.URL.Query().Get("code"), oauth2.VerifierOption(p.Verifier))
 	if err != nil {
+		var refused *oauth2.RetrieveError
+		if !errors.As(err, &refused) || refused.Response != nil && refused.Response.StatusCode >= http.StatusInternalServerError {
+			return "", time.Time{}, errAway
+		}
 		return "", time.Time{}, errors.New("the issuer did not take the code that it gave: begin again")
 	}
 	raw, ok := answer.Extra("id_token").(string)
@@ -139,8 +146,12 @@ func (o *OIDC) Finish(w http.ResponseWriter, r *http.Request) (token string, exp
 		return "", time.Time{}, errors.New("the issuer gave no ID token: see that the client may have the scope openid")
 	}
 	verified, err := provider.VerifierContext(ctx, &oidc.Config{ClientID: o.options.ClientID, Now: o.cookies.now}).Verify(ctx, raw)
+	var expired *oidc.TokenExpiredError
+	if errors.As(err, &expired) {
+		return "", time.Time{}, errors.New("the issuer's ID token had expired when it came: begin again, and if it stays so compare the clocks of issuer and console")
+	}
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("verifying the ID token: %w", err)
+		return "", time.Time{}, fmt.Errorf("the issuer's ID token is none to log in here with (%w): tell whoever runs the console", err)
 	}
 	if !hmac.Equal([]byte(verified.Nonce), []byte(p.Nonce)) {
 		return "", time.Time{}, errOIDC

@@ -105,6 +105,47 @@ func TestWhatIsNoSessionOpensNone(t *testing.T) {
 	}
 }
 
+func TestABrowserKnowsThatItHadASession(t *testing.T) {
+	at := newClock()
+	cookies := NewCookies(true, time.Hour, at.now)
+	answer := httptest.NewRecorder()
+	begun, err := cookies.Begin(answer, "ann", "t", at.at.Add(time.Minute-time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cookie := range answer.Result().Cookies() {
+		if cookie.MaxAge > 0 && cookie.MaxAge < 60 {
+			t.Errorf("the browser forgets %s after %d seconds, before the session is over", cookie.Name, cookie.MaxAge)
+		}
+	}
+	for name, test := range map[string]struct {
+		request      *http.Request
+		after        time.Duration
+		was, expired bool
+	}{
+		"while it lasts":          {carry(answer, nil), 0, true, false},
+		"when it is over":         {carry(answer, nil), time.Minute, true, true},
+		"that never began":        {httptest.NewRequest(http.MethodGet, "/", nil), time.Minute, false, false},
+		"that somebody made up":   {carry(answer, func(c *http.Cookie) { c.Value = "x" }), time.Minute, false, false},
+		"that somebody prolonged": {carry(answer, func(c *http.Cookie) { c.Value = "9999999999" }), time.Minute, true, false},
+	} {
+		at := &clock{at.at.Add(test.after)}
+		cookies.now = at.now
+		if was, expired := cookies.Over(test.request); was != test.was || expired != test.expired {
+			t.Errorf("a session %s: got %t, %t", name, was, expired)
+		}
+		if test.after > 0 && cookies.Of(test.request) != nil {
+			t.Errorf("a session %s goes on", name)
+		}
+	}
+	cookies.now = at.now
+	out := httptest.NewRecorder()
+	cookies.End(out, begun)
+	if was, _ := cookies.Over(carry(out, nil)); was {
+		t.Error("who logged out is told that the session is over")
+	}
+}
+
 func TestASessionEndsWithItsToken(t *testing.T) {
 	at := newClock()
 	cookies := NewCookies(true, time.Hour, at.now)

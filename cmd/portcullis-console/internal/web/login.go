@@ -22,7 +22,7 @@ func (s *Site) loginPage(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return
 	}
-	s.showLogin(w, http.StatusOK, "")
+	s.showLogin(w, http.StatusOK, overs[r.URL.Query().Get("over")])
 }
 
 func (s *Site) showLogin(w http.ResponseWriter, code int, problem string) {

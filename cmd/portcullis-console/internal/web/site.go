@@ -197,7 +197,13 @@ func (s *Site) visited(show func(*visit) error, stream bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		logged := s.o.Cookies.Of(r)
 		if logged == nil {
-			s.toLogin(w, r)
+			over := ""
+			if was, expired := s.o.Cookies.Over(r); expired {
+				over = overExpired
+			} else if was {
+				over = overGone
+			}
+			s.toLogin(w, r, over)
 			return
 		}
 		leave, ok := s.o.Limits.Enter(logged.ID, stream)
@@ -214,7 +220,7 @@ func (s *Site) visited(show func(*visit) error, stream bool) http.HandlerFunc {
 		caller, err := s.o.Cluster.As(logged.Token)
 		if err != nil {
 			s.o.Cookies.End(w, logged)
-			s.toLogin(w, r)
+			s.toLogin(w, r, overRefused)
 			return
 		}
 		if !stream {
@@ -230,7 +236,7 @@ func (s *Site) visited(show func(*visit) error, stream bool) http.HandlerFunc {
 		switch err := show(v); {
 		case kube.LoggedOut(err) || errors.Is(err, kube.ErrLoggedOut):
 			s.o.Cookies.End(w, logged)
-			s.toLogin(w, r)
+			s.toLogin(w, r, overRefused)
 		case err != nil:
 			s.o.Logger.Warn("a page failed", "path", r.URL.Path, "error", err)
 			s.problem(w, http.StatusBadGateway, "The page could not be made: "+err.Error())
@@ -242,13 +248,27 @@ func isName(text string) bool {
 	return len(text) <= 253 && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }
 
+// Why a session is over.
+const overExpired, overRefused, overGone = "expired", "refused", "gone"
+
+// overs are said at the login, by the parameter over.
+var overs = map[string]string{
+	overExpired: "Your session is over: its time has passed, or that of your token. Log in again.",
+	overRefused: "Your session is over: the API server does not take your token any more. Log in again.",
+	overGone:    "Your session is over: the console has started anew, or another replica of it answers. Log in again.",
+}
+
 // toLogin sends people who read pages to the login, and says to programs that there is none.
-func (s *Site) toLogin(w http.ResponseWriter, r *http.Request) {
+func (s *Site) toLogin(w http.ResponseWriter, r *http.Request, over string) {
 	if r.Method != http.MethodGet || r.URL.Path == "/decisions/stream" {
 		s.problem(w, http.StatusUnauthorized, "You are not logged in, or the session is over: log in again.")
 		return
 	}
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	to := "/login"
+	if over != "" {
+		to += "?over=" + over
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
 // show writes a page.
