@@ -81,7 +81,11 @@ func (l *loader) ready(ctx context.Context, r reference) (*revision.Revision, *l
 	if err != nil {
 		return nil, nil, err
 	}
-	return made, &loaded{key: r.key(), trust: r.trust(), made: made, ready: made.Ready, serial: made.Bundle.Manifest.Serial, reads: ReadsOf(made), namespaces: namespaces}, nil
+	var shared *revision.Revision
+	if l.options.Compiled != nil {
+		shared = made
+	}
+	return made, &loaded{key: r.key(), trust: r.trust(), shared: shared, ready: made.Ready, serial: made.Bundle.Manifest.Serial, reads: ReadsOf(made), namespaces: namespaces}, nil
 }
 
 // verified reads a revision and verifies that it is the one that is meant, signed by whom the PolicyBundle trusts. What is

@@ -46,7 +46,7 @@ type member struct {
 // loaded is a revision that is ready to judge.
 type loaded struct {
 	key, trust string
-	made       *revision.Revision // kept, so that who shares it finds it
+	shared     *revision.Revision // kept so that who shares it finds it; nil where nobody does
 	ready      admission.Ready
 	serial     int64
 	reads      []policies.Read
