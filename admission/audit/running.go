@@ -133,13 +133,17 @@ func (l *Ledger) Running() map[string]Use {
 
 // Using are the pods that run an image of some digests, and what they belong to, owners first.
 func (l *Ledger) Using(digests []string) []Reference {
+	wanted := map[string]bool{}
+	for _, digest := range digests {
+		wanted[digest] = true
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var found []Reference
 	for _, p := range l.scopes {
 		owners := map[string]bool{}
 		for _, e := range p.entries {
-			if e.result.Running == nil || !slices.ContainsFunc(e.result.Running.Images, func(i Image) bool { return slices.Contains(digests, i.Digest) }) {
+			if e.result.Running == nil || !slices.ContainsFunc(e.result.Running.Images, func(i Image) bool { return wanted[i.Digest] }) {
 				continue
 			}
 			found = append(found, e.result.Object)
