@@ -83,7 +83,8 @@ fuzz: ## every fuzz target for FUZZTIME each
 		echo "== $$dir $$target"; $(GO) test -run XXX -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; done
 
 .PHONY: soak
-soak: controlplane vault ## long forms of the load, restart and kill tests
+soak: controlplane vault ## an hour of faults around and in a whole installation (PORTCULLIS_SOAK_DURATION=10m for less), then the long forms of the load, restart and kill tests
+	PORTCULLIS_SOAK=1 $(GO) test -count 1 -v -timeout 6h ./test/soak
 	PORTCULLIS_SOAK=1 $(GO) test -count 1 -v -timeout 60m ./test/e2e/... ./policies ./policies/journal ./runtime/falco ./runtime/isolation
 
 .PHONY: golden
