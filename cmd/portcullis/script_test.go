@@ -70,8 +70,8 @@ func TestScripts(t *testing.T) {
 // raced are the transcripts in which much happens at once.
 var raced = []string{"gate", "gatescan"}
 
-// programForScripts has transcripts run the program as it is shipped where the tests have the race detector: it starts five hundred
-// times, and with the detector that alone takes minutes. It stays in for those that are raced.
+// programForScripts has transcripts run the program as it is shipped where the tests have the race detector: it runs five hundred
+// times, and compiles the library most times, which the detector makes five times as long. It stays in for those that are raced.
 func programForScripts(t *testing.T) func(*testscript.Env) {
 	t.Helper()
 	if !programs.Raced {

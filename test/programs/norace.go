@@ -2,5 +2,5 @@
 
 package programs
 
-// Raced says that the calling binary has the race detector in it. With it a program takes ten times as long to start.
+// Raced says that the calling binary has the race detector in it: compiling the library takes five times as long.
 const Raced = false
