@@ -35,6 +35,8 @@ type Size struct {
 	Images            int  // judged at once by the gate
 	Packages, Modules int  // of Debian and of Node.js in an image
 
+	Audited int // objects of a cluster
+
 	Incidents int // pods that are isolated, one after the other
 
 	Synced           int           // VaultSecrets
@@ -50,16 +52,16 @@ var (
 		Memory: 15 * time.Second, Concurrent: 200, Starts: 5, Policies: 1000, Loads: 5,
 		Turns: 15, Turn: time.Second, Decisions: 2000,
 		Peers: true, Scans: 7, Gates: 3, Images: 20, Packages: 150, Modules: 300,
-		Incidents: 100,
-		Synced:    5000, Created: 200, Rotated: 100, FirstMinute: time.Minute,
+		Audited: 100_000, Incidents: 100,
+		Synced: 5000, Created: 200, Rotated: 100, FirstMinute: time.Minute,
 	}
 	Short = Size{
 		Rounds: 2, Calls: 20, Load: 100 * time.Millisecond, LoadRounds: 1, Connections: 8,
 		Memory: 200 * time.Millisecond, Concurrent: 20, Starts: 1, Policies: 200, Loads: 1,
 		Turns: 1, Turn: 100 * time.Millisecond, Decisions: 20,
 		Scans: 1, Gates: 1, Images: 3, Packages: 6, Modules: 10,
-		Incidents: 3,
-		Synced:    50, Created: 10, Rotated: 5, FirstMinute: 3 * time.Second,
+		Audited: 500, Incidents: 3,
+		Synced: 50, Created: 10, Rotated: 5, FirstMinute: 3 * time.Second,
 	}
 )
 
@@ -91,6 +93,7 @@ func parts(progress io.Writer) []part {
 		{"start and memory", programRows},
 		{"load", loadRows},
 		{"revisions", storedRows},
+		{"audit", auditRows},
 		{"evidence", evidenceRows},
 		{"events", eventRows},
 		{"responses", respondRows},

@@ -23,7 +23,7 @@ func TestTheShortTableHasEveryFigure(t *testing.T) {
 		"as the one bundle of a lineup", "divided among 5 bundles", "swaps of three bundles: failed requests", "a mix of two lineups",
 		"longest that a swap held anybody", "by a revision that was prepared", "p99 with a revision on trial",
 		"of Gatekeeper's templates", "K8sRequiredLabels", "plain OPA: prepared queries", "every decision in the journal",
-		"replay of 20 decisions", "against another revision", "load of a stored revision",
+		"replay of 20 decisions", "against another revision", "load of a stored revision", "audit of 500 objects", "most resident memory",
 		"events of one Falco on one connection", "acknowledged, kept on disk", "events of 8 nodes at once", "Critical ones lost",
 		"event to isolating patch", "scan of an image", "peak memory", "judged again", "gate on 3 images", "again, with what both have kept",
 	} {
