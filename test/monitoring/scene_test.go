@@ -177,7 +177,7 @@ func (s *scene) start(t *testing.T, name string) {
 		args = append(args, "--listen="+listen, "--tls-cert="+s.serving.CertFile, "--tls-key="+s.serving.KeyFile, "--caller=open", "--bundle=cluster",
 			journal, "--drain-delay=0s", "--drain-grace=1s", "--otlp-endpoint=http://127.0.0.1:9", "--events")
 	case "portcullis-controller":
-		args = append(append([]string{"serve"}, args...), append(replica, journal, "--webhook-service=portcullis-system/portcullis-webhook", "--audit")...)
+		args = append(append([]string{"serve"}, args...), append(replica, journal, "--webhook-service=portcullis-system/portcullis-webhook", "--audit", "--audit-rescan")...)
 	case "portcullis-scanner":
 		registry := s.silent(t)
 		args = append(append([]string{"serve"}, args...), "--name=one", "--work-dir="+own, "--allow-registry="+registry, "--key="+signingKey(t, own), "--database="+registry+"/database:2", "--java-database=")
