@@ -34,6 +34,10 @@ demo: ## real requests to a real webhook and the gate on the same files (KEEP=1 
 demo-cluster: ## the same at a real API server, built on first use (KEEP=1 leaves it running)
 	$(GO) run ./test/demo -cluster
 
+.PHONY: cluster
+cluster: ## a real control plane with the chart installed and everything running, for kubectl and a browser (KEEP=0 ends it after its checks)
+	$(GO) run ./test/demo -chart
+
 .PHONY: tour
 tour: ## the life of a bundle: Git, signature, cluster, replay, canary, rollback (KEEP=1 leaves it running)
 	$(GO) run ./test/tour

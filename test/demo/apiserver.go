@@ -60,6 +60,7 @@ func (s *apiServer) install(ctx context.Context, dir string, policies policies) 
 	if err != nil {
 		return err
 	}
+	before = append(before, "\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: portcullis-system}}\n"...)
 	if _, err := s.creator.Create(ctx, before, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("preparing the cluster: %w", err)
 	}

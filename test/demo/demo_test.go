@@ -11,7 +11,7 @@ func TestTheDemoShowsWhatItPromises(t *testing.T) {
 		t.Skip("it builds and starts the programs")
 	}
 	var stdout strings.Builder
-	if err := run(t.Context(), false, false, &stdout, t.Output()); err != nil {
+	if err := run(t.Context(), onLoopback, false, &stdout, t.Output()); err != nil {
 		t.Fatalf("%v\n%s", err, stdout.String())
 	}
 	for _, want := range []string{"privileged-pod.yaml", "wildcard-clusterrole.yaml", "allow-all-networkpolicy.yaml", "good-deployment.yaml", "signed-image.yaml", "unsigned-image.yaml", "vulnerable-image.yaml", "All 7 verdicts are as expected"} {
@@ -71,13 +71,32 @@ func TestTheDemoOfAClusterShowsAnIncident(t *testing.T) {
 		t.Skip("it builds and starts the programs, and a control plane")
 	}
 	var stdout strings.Builder
-	if err := run(t.Context(), true, false, &stdout, t.Output()); err != nil {
+	if err := run(t.Context(), atAPIServer, false, &stdout, t.Output()); err != nil {
 		t.Fatalf("%v\n%s", err, stdout.String())
 	}
 	for _, want := range []string{
 		"All 7 verdicts are as expected", "vault: real", "Synced: Secret shop/cart-api", "was restarted once", "Denied across namespaces", "secrets/path-carries-namespace", "Vault sealed", "without loss",
 		"revoked shop/cart-database: Revoked", "is gone from Vault", "Falco sees a reverse shell", "by runtime/reverse-shell", "proof: Isolated", "Replaced: the ReplicaSet has made",
 		"kubectl exec is refused", "admitted, with a warning", "Released by",
+	} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("the output does not say %q:\n%s", want, stdout.String())
+		}
+	}
+}
+
+// TestTheChartRunsWithEverything is `make cluster`.
+func TestTheChartRunsWithEverything(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds and starts the programs, and a control plane")
+	}
+	var stdout strings.Builder
+	if err := run(t.Context(), installed, false, &stdout, t.Output()); err != nil {
+		t.Fatalf("%v\n%s", err, stdout.String())
+	}
+	for _, want := range []string{
+		"All 7 verdicts are as expected", "portcullis-webhook-", "portcullis-controller-", "portcullis-scanner-", "portcullis-responder-0", "portcullis-secrets-", "portcullis-console-",
+		"2 pods of shop/cart run", "Secret shop/cart-api is synced", "Reports", "proof: Isolated", "The console answers",
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("the output does not say %q:\n%s", want, stdout.String())

@@ -54,6 +54,8 @@ type incident struct {
 	objects   dynamic.Interface
 	warnings  *warnings
 	responder *programs.Responder
+	node      string // that the pods are on
+	eventsURL string // of the responder
 	vault     *vaultScene
 	sender    *http.Client
 	addresses int // given so far
@@ -62,19 +64,8 @@ type incident struct {
 
 // playIncident has one of the good deployment's pods break out, and shows all that comes of it.
 func playIncident(ctx context.Context, s *apiServer, dir string, policies policies) (text string, err error) {
-	i := &incident{dir: dir, control: s.control, warnings: &warnings{}}
-	if i.config, err = s.control.Config(cluster.Admin); err != nil {
-		return "", err
-	}
-	i.config = rest.CopyConfig(i.config)
-	i.config.WarningHandler = i.warnings
-	if i.client, err = kubernetes.NewForConfig(i.config); err != nil {
-		return "", err
-	}
-	if i.objects, err = dynamic.NewForConfig(i.config); err != nil {
-		return "", err
-	}
-	if i.creator, err = cluster.NewCreator(i.config); err != nil {
+	i := &incident{dir: dir, control: s.control, warnings: &warnings{}, node: sceneNode}
+	if err := i.connect(); err != nil {
 		return "", err
 	}
 	defer func() {
@@ -100,6 +91,22 @@ func playIncident(ctx context.Context, s *apiServer, dir string, policies polici
 		}
 	}
 	return i.out.String(), nil
+}
+
+func (i *incident) connect() (err error) {
+	if i.config, err = i.control.Config(cluster.Admin); err != nil {
+		return err
+	}
+	i.config = rest.CopyConfig(i.config)
+	i.config.WarningHandler = i.warnings
+	if i.client, err = kubernetes.NewForConfig(i.config); err != nil {
+		return err
+	}
+	if i.objects, err = dynamic.NewForConfig(i.config); err != nil {
+		return err
+	}
+	i.creator, err = cluster.NewCreator(i.config)
+	return err
 }
 
 func (i *incident) say(format string, args ...any) { fmt.Fprintf(&i.out, format+"\n", args...) }
@@ -178,7 +185,7 @@ func (i *incident) runningPods(ctx context.Context, count int) (pods []corev1.Po
 
 // run says that a pod runs, if it has been given to the node.
 func (i *incident) run(ctx context.Context, pod *corev1.Pod) error {
-	if pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodRunning {
+	if pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodRunning || i.node != sceneNode {
 		return nil
 	}
 	address := fmt.Sprintf("198.51.100.%d", 10+i.addresses)
@@ -235,8 +242,11 @@ func (i *incident) start(ctx context.Context, policies policies) error {
 	if options.Kubeconfig, err = i.control.Kubeconfig(cluster.Admin); err != nil {
 		return err
 	}
-	i.responder, err = programs.StartResponder(ctx, options)
-	return err
+	if i.responder, err = programs.StartResponder(ctx, options); err != nil {
+		return err
+	}
+	i.eventsURL = i.responder.EventsURL()
+	return nil
 }
 
 // senderOf is a client with a certificate for a name.
@@ -264,11 +274,40 @@ func (i *incident) breakOut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	victim, container := pods[0], strings.TrimPrefix(pods[0].Status.ContainerStatuses[0].ContainerID, "containerd://")
-	i.say("\nAT RUN TIME: Falco sees a reverse shell in pod %s/%s (node %s, played by the demo)", sceneNamespace, victim.Name, sceneNode)
+	victim := pods[0]
+	quarantine, err := i.report(ctx, &victim)
+	if err != nil {
+		return err
+	}
+	for _, show := range []func(context.Context, *corev1.Pod, *v1alpha1.Quarantine) error{i.showReplacement, i.showRevoked, i.showExec, i.showNewPod, i.showRelease} {
+		if err := show(ctx, &victim, quarantine); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// report has Falco see a reverse shell, and waits for the quarantine.
+func (i *incident) report(ctx context.Context, victim *corev1.Pod) (*v1alpha1.Quarantine, error) {
+	i.say("\nAT RUN TIME: Falco sees a reverse shell in pod %s/%s (node %s, played by the demo)", sceneNamespace, victim.Name, i.node)
 	began := time.Now()
-	event := programs.FalcoEvent{
-		Hostname: sceneNode, Rule: "Redirect STDOUT/STDIN to Network Connection in Container", Priority: "Critical", Source: "syscall", Time: time.Now().UTC(),
+	status, answer, err := reverseShell(victim, i.node).Post(ctx, i.sender, i.eventsURL)
+	if err != nil || status/100 != 2 {
+		return nil, fmt.Errorf("posting the event: got %d %s %w", status, answer, err)
+	}
+	quarantine, err := i.contained(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i.printQuarantine(quarantine, began)
+	return quarantine, nil
+}
+
+// reverseShell is Falco's event about one in a pod.
+func reverseShell(victim *corev1.Pod, node string) programs.FalcoEvent {
+	_, container, _ := strings.Cut(victim.Status.ContainerStatuses[0].ContainerID, "://")
+	return programs.FalcoEvent{
+		Hostname: node, Rule: "Redirect STDOUT/STDIN to Network Connection in Container", Priority: "Critical", Source: "syscall", Time: time.Now().UTC(),
 		Tags:   []string{"T1059", "container", "maturity_stable", "mitre_execution", "network", "process"},
 		Output: "Redirect stdout/stdin to network connection (command=bash -i)",
 		Fields: map[string]any{
@@ -277,21 +316,6 @@ func (i *incident) breakOut(ctx context.Context) error {
 			"fd.sip": "203.0.113.9", "fd.rip": "203.0.113.9", "fd.sport": 4444, "evt.type": "dup2", "evt.time": time.Now().UnixNano(),
 		},
 	}
-	status, answer, err := event.Post(ctx, i.sender, i.responder.EventsURL())
-	if err != nil || status/100 != 2 {
-		return fmt.Errorf("posting the event: got %d %s %w", status, answer, err)
-	}
-	quarantine, err := i.contained(ctx)
-	if err != nil {
-		return err
-	}
-	i.printQuarantine(quarantine, began)
-	for _, show := range []func(context.Context, *corev1.Pod, *v1alpha1.Quarantine) error{i.showReplacement, i.showRevoked, i.showExec, i.showNewPod, i.showRelease} {
-		if err := show(ctx, &victim, quarantine); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // contained waits for the only Quarantine to have taken its steps.

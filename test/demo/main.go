@@ -2,6 +2,7 @@
 //
 //	go run ./test/demo            a webhook on loopback, asked with AdmissionReviews over HTTPS
 //	go run ./test/demo -cluster   the same at a real Kubernetes API server, secrets of a real Vault, and what comes of a reverse shell in an admitted pod
+//	go run ./test/demo -chart     the same with the chart installed and all of its components running, for kubectl and a browser
 //
 // Either way the gate, as a CI job would run it, judges the same files and has to
 // come to the same verdicts. The demo ends by itself, with exit code 0 only if every
@@ -37,8 +38,16 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	withCluster := flag.Bool("cluster", false, "show it at a real Kubernetes API server")
+	withChart := flag.Bool("chart", false, "show it there with the chart installed and everything running")
 	flag.Parse()
-	if err := run(ctx, *withCluster, keepRunning(*withCluster), os.Stdout, os.Stderr); err != nil {
+	at := onLoopback
+	switch {
+	case *withChart:
+		at = installed
+	case *withCluster:
+		at = atAPIServer
+	}
+	if err := run(ctx, at, keepRunning(at != onLoopback), os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
@@ -56,6 +65,24 @@ func keepRunning(withCluster bool) bool {
 	return true
 }
 
+// place is where the demo shows Portcullis at work.
+type place int
+
+const (
+	onLoopback  place = iota // a webhook on loopback
+	atAPIServer              // a real API server, with single programs
+	installed                // a real API server with the chart installed
+)
+
+// programs are those that a place needs.
+func (p place) programs() []string {
+	return [...][]string{
+		onLoopback:  {"portcullis", "portcullis-webhook", "portcullis-scanner"},
+		atAPIServer: {"portcullis", "portcullis-webhook", "portcullis-scanner", "portcullis-responder", "portcullis-secrets"},
+		installed:   {"portcullis", "portcullis-webhook", "portcullis-scanner", "portcullis-responder", "portcullis-secrets", "portcullis-controller", "portcullis-console"},
+	}[p]
+}
+
 // live is a door that a running webhook stands at.
 type live interface {
 	judge(context.Context, demoCase) (answer, error)
@@ -66,16 +93,13 @@ type live interface {
 	stop() error
 }
 
-func run(ctx context.Context, withCluster, keep bool, stdout, progress io.Writer) (err error) {
+func run(ctx context.Context, at place, keep bool, stdout, progress io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "portcullis-demo-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	names := []string{"portcullis", "portcullis-webhook", "portcullis-scanner"}
-	if withCluster {
-		names = append(names, "portcullis-responder", "portcullis-secrets")
-	}
+	names := at.programs()
 	fmt.Fprintf(progress, "Building %s …\n", strings.Join(names, ", "))
 	if err := programs.Build(ctx, dir, names...); err != nil {
 		return err
@@ -94,7 +118,7 @@ func run(ctx context.Context, withCluster, keep bool, stdout, progress io.Writer
 	if err := writeManifests(files, policies.registry); err != nil {
 		return err
 	}
-	name, door, err := start(ctx, withCluster, dir, policies, progress)
+	name, door, err := start(ctx, at, dir, policies, progress)
 	if err != nil {
 		return err
 	}
@@ -119,8 +143,13 @@ func run(ctx context.Context, withCluster, keep bool, stdout, progress io.Writer
 }
 
 // start starts the door that is shown, and returns what it is called.
-func start(ctx context.Context, withCluster bool, dir string, policies policies, progress io.Writer) (string, live, error) {
-	if withCluster {
+func start(ctx context.Context, at place, dir string, policies policies, progress io.Writer) (string, live, error) {
+	switch at {
+	case installed:
+		fmt.Fprintln(progress, "Starting Vault and a Kubernetes control plane, and installing the chart with everything …")
+		door, err := startInstalled(ctx, dir, policies, progress)
+		return "API server", door, err
+	case atAPIServer:
 		fmt.Fprintln(progress, "Starting a Kubernetes control plane with the webhook in front …")
 		door, err := startAPIServer(ctx, dir, policies)
 		return "API server", door, err

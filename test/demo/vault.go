@@ -39,6 +39,7 @@ func (v *vaultScene) play(ctx context.Context, policies policies) error {
 		do    func(context.Context) error
 	}{
 		{"starting Vault", v.startVault},
+		{"defining VaultSecrets", v.define},
 		{"preparing the cluster", v.prepare},
 		{"starting portcullis-secrets", func(ctx context.Context) error { return v.startKeeper(ctx, policies) }},
 		{"syncing", v.showSynced},
@@ -95,11 +96,17 @@ func (v *vaultScene) startVault(ctx context.Context) (err error) {
 	return nil
 }
 
+func (v *vaultScene) define(ctx context.Context) error {
+	for _, manifest := range [][]byte{vaultapi.Manifest, []byte("{apiVersion: v1, kind: ServiceAccount, metadata: {name: portcullis-secrets, namespace: portcullis-system}}")} {
+		if _, err := v.creator.Create(ctx, manifest, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // prepare has Vault ask the API server whose tokens are what, and creates the objects.
 func (v *vaultScene) prepare(ctx context.Context) error {
-	if _, err := v.creator.Create(ctx, vaultapi.Manifest, metav1.CreateOptions{}); err != nil {
-		return err
-	}
 	text, err := manifests.ReadFile("manifests/vault.yaml")
 	if err != nil {
 		return err
@@ -200,6 +207,9 @@ func (v *vaultScene) secretIs(ctx context.Context, namespace, name, what string,
 
 // settle plays the kubelet for the deployment's pods: those that are scheduled run, those that are deleted end.
 func (v *vaultScene) settle(ctx context.Context) error {
+	if v.node != sceneNode {
+		return nil // the node does it itself
+	}
 	pods, err := v.client.CoreV1().Pods(sceneNamespace).List(ctx, metav1.ListOptions{LabelSelector: sceneLabel})
 	if err != nil {
 		return err

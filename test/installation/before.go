@@ -44,7 +44,6 @@ func (o *Options) values() map[string]any {
 		})
 	}
 	if slices.Contains(o.Components, Console) {
-		maps.Copy(values[Console].(map[string]any), map[string]any{"hosts": []any{"127.0.0.1", "localhost"}})
 		values["webhook"].(map[string]any)["decisions"] = true
 	}
 	return values

@@ -64,6 +64,8 @@ type Options struct {
 	Chart string
 	// Values are put over those that an installation here needs, see [Options.values].
 	Values map[string]any
+	// Args are further arguments of components' programs, after those of the chart, which may not say them.
+	Args map[string][]string
 	// Before are further objects that are there before the chart, a YAML stream.
 	Before []byte
 	// APIServerFlags, Users and AuditLeases are those of the control plane.

@@ -29,6 +29,7 @@ func (i *Installation) program(c *kubelet.Container) (*kubelet.Program, error) {
 	// What a pod has by being one, a process is told: how it reaches the API server, whose it is, and where it is asked.
 	cluster := []string{"--kubeconfig=" + c.Kubeconfig}
 	if name == "portcullis-"+Console { // which acts with the rights of those who use it only
+		args = append(args, fmt.Sprintf("--host=localhost:%d", c.Ports["https"])) // which only this machine knows
 		cluster = []string{"--api-server=" + c.Server, "--api-server-ca=" + c.CAFile}
 	}
 	args = append(args, cluster...)
@@ -42,6 +43,9 @@ func (i *Installation) program(c *kubelet.Container) (*kubelet.Program, error) {
 		if port := c.Ports["probes"]; port != 0 {
 			args = append(args, fmt.Sprintf("--probes=127.0.0.1:%d", port))
 		}
+	}
+	if args[0] != "uninstall" {
+		args = append(args, i.options.Args[strings.TrimPrefix(name, "portcullis-")]...)
 	}
 	return &kubelet.Program{Path: filepath.Join(i.options.Programs, name), Args: args}, nil
 }
