@@ -1,6 +1,8 @@
 package chart
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -9,6 +11,10 @@ import (
 
 // edgeBytes is what all of Portcullis may take on one node: 200 MB.
 const edgeBytes = 200_000_000
+
+// programBytes is what a program needs for its own pages, which count against the limit: it reads itself again and again with less,
+// for a minute before it is ready (test/pods, after a loss of power).
+const programBytes = 48 << 20
 
 func TestOneNodeHasRoomForAllOfIt(t *testing.T) {
 	rendered, err := Render(profiles["single-node"])
@@ -31,9 +37,29 @@ func TestOneNodeHasRoomForAllOfIt(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", object.GetName(), err)
 		}
+		if heap := heapLimit(t, containers[0].(map[string]any)); quantity.Value()-heap < min(programBytes, quantity.Value()/2) {
+			t.Errorf("%s: Go may take %d bytes of %d, which leaves the pages of the program too few", object.GetName(), heap, quantity.Value())
+		}
 		sum += int64(replicas) * quantity.Value()
 	}
 	if sum == 0 || sum >= edgeBytes {
 		t.Errorf("the limits add up to %d bytes, want under %d", sum, edgeBytes)
 	}
+}
+
+// heapLimit is what GOMEMLIMIT of a container says.
+func heapLimit(t *testing.T, container map[string]any) int64 {
+	t.Helper()
+	variables, _, _ := unstructured.NestedSlice(container, "env")
+	for _, variable := range variables {
+		if v := variable.(map[string]any); v["name"] == "GOMEMLIMIT" {
+			quantity, err := resource.ParseQuantity(strings.TrimSuffix(fmt.Sprint(v["value"]), "B"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return quantity.Value()
+		}
+	}
+	t.Fatalf("%v has no GOMEMLIMIT", container["name"])
+	return 0
 }

@@ -83,8 +83,8 @@ spec:
         {{- end }}
       {{- if and $values.resources.limits $values.resources.limits.memory (ne .component "scanner") }}
       env:
-        # Nine tenths of the limit: the collector works harder before the kernel kills.
-        - {name: GOMEMLIMIT, value: "{{ div (mul (include "portcullis.mebibytes" $values.resources.limits.memory | int64) 9) 10 }}MiB"}
+        # The collector works harder before the kernel kills, and before pages of the program itself go to and fro.
+        - {name: GOMEMLIMIT, value: "{{ include "portcullis.heapMebibytes" $values.resources.limits.memory }}MiB"}
       {{- end }}
       ports:
         {{- with .ports }}
