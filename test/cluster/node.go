@@ -51,6 +51,7 @@ type Node struct {
 	options             NodeOptions
 	client              kubernetes.Interface
 	socket              string
+	snapshotter         string // how file systems of containers come about
 	containerd, kubelet *process.Process
 	networks            []string // the network namespaces of its pods, as they were before its end
 	unlock              func()   // lets the next node of this machine start
@@ -95,7 +96,7 @@ state = %[2]q
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = %[7]q
   [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "native"
+    snapshotter = %[8]q
 `
 
 // bridge is the network of the pods, and the gateway's device on this machine.
@@ -133,7 +134,7 @@ const pauseImage = "docker.io/local/pause:1"
 
 // StartNode starts a node of the cluster and waits until it is ready.
 func (c *Cluster) StartNode(ctx context.Context, options NodeOptions) (*Node, error) {
-	n := &Node{options: options, socket: filepath.Join(options.Dir, "c.sock")}
+	n := &Node{options: options, socket: filepath.Join(options.Dir, "c.sock"), snapshotter: "native"}
 	// The bridge and its addresses are the machine's: one node at a time, also of other test programs.
 	var err error
 	if n.unlock, err = lockedfile.MutexAt(filepath.Join(os.TempDir(), "portcullis-test-node.lock")).Lock(); err != nil {
@@ -148,6 +149,9 @@ func (c *Cluster) StartNode(ctx context.Context, options NodeOptions) (*Node, er
 func (n *Node) start(ctx context.Context, c *Cluster) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
+	if overlays(ctx, n.options.Dir) {
+		n.snapshotter = "overlayfs"
+	}
 	if n.options.APIServer {
 		if err := n.serveAPIServer(ctx, c); err != nil {
 			return err
@@ -169,7 +173,7 @@ func (n *Node) startContainerd(ctx context.Context) error {
 		return err
 	}
 	files := map[string]string{
-		filepath.Join(dir, "containerd.toml"): fmt.Sprintf(containerdConfig, filepath.Join(dir, "root"), filepath.Join(dir, "state"), n.socket, pauseImage, cniPlugins, network, filepath.Join(dir, "registries")),
+		filepath.Join(dir, "containerd.toml"): fmt.Sprintf(containerdConfig, filepath.Join(dir, "root"), filepath.Join(dir, "state"), n.socket, pauseImage, cniPlugins, network, filepath.Join(dir, "registries"), n.snapshotter),
 		filepath.Join(network, "10.conflist"): fmt.Sprintf(networkConfig, filepath.Join(dir, "addresses")),
 	}
 	for file, content := range files {
@@ -189,6 +193,23 @@ func (n *Node) startContainerd(ctx context.Context) error {
 		return err
 	}
 	return n.containerd.WaitUntil(ctx, func(ctx context.Context) error { return n.ctr(ctx, "version") })
+}
+
+// overlays says whether file systems can be laid over each other in a folder, as nodes of clusters do. Elsewhere each container gets a
+// copy of its image, whose pages no container is charged for.
+func overlays(ctx context.Context, dir string) bool {
+	tried := filepath.Join(dir, "overlay")
+	var options []string
+	for _, name := range []string{"lowerdir", "upperdir", "workdir"} {
+		if err := os.MkdirAll(filepath.Join(tried, name), 0o755); err != nil {
+			return false
+		}
+		options = append(options, name+"="+filepath.Join(tried, name))
+	}
+	if run(ctx, "", "mount", "-t", "overlay", "overlay", "-o", strings.Join(options, ","), filepath.Join(tried, "lowerdir")) != nil {
+		return false
+	}
+	return run(ctx, "", "umount", filepath.Join(tried, "lowerdir")) == nil
 }
 
 // ctr runs containerd's own client in the namespace of the kubelet.
@@ -215,7 +236,7 @@ func (n *Node) importPause(ctx context.Context) error {
 	if err := tarball.WriteToFile(file, tag, n.options.Pause); err != nil {
 		return fmt.Errorf("writing the pause image: %w", err)
 	}
-	return n.ctr(ctx, "images", "import", "--snapshotter", "native", file)
+	return n.ctr(ctx, "images", "import", "--snapshotter", n.snapshotter, file)
 }
 
 func (n *Node) startKubelet(ctx context.Context, c *Cluster) error {

@@ -65,7 +65,7 @@ const programBytes = 1 << 20
 // forgetPrograms takes the programs of images out of the page cache, where they are charged to nobody: after a loss of power
 // whoever starts them first is charged for what is read.
 func (n *Node) forgetPrograms() error {
-	snapshots := filepath.Join(n.options.Dir, "root", "io.containerd.snapshotter.v1.native")
+	snapshots := filepath.Join(n.options.Dir, "root", "io.containerd.snapshotter.v1."+n.snapshotter)
 	return filepath.WalkDir(snapshots, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
