@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,9 +31,12 @@ func libraryBundle(t testing.TB) *policies.Bundle {
 	return bundle
 }
 
-func server(t testing.TB) *celtest.Server {
+var newServer = sync.OnceValues(celtest.NewServer)
+
+// sharedServer compiles and judges for all tests.
+func sharedServer(t testing.TB) *celtest.Server {
 	t.Helper()
-	made, err := celtest.NewServer()
+	made, err := newServer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +53,7 @@ func judged(ctx context.Context, policy *celtest.Policy, r *policies.Request, ty
 
 // Each policy that is written in CEL gives, on each of its samples, the verdict of its rules: on objects as Go values and as maps.
 func TestSamplesGetTheSameVerdictFromTheRulesAndFromCEL(t *testing.T) {
-	bundle, judge := libraryBundle(t), server(t)
+	bundle, judge := libraryBundle(t), sharedServer(t)
 	compared, written := 0, 0
 	unneeded := map[string]bool{}
 	for file := range differing {
