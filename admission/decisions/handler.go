@@ -160,7 +160,6 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, token string, as
 		ticker := time.NewTicker(h.heartbeat)
 		defer ticker.Stop()
 		wake = ticker.C
-		_ = control.SetReadDeadline(time.Time{}) // the server's limit for reading a request would end it: it is read
 	}
 	ends := h.options.Now().Add(longest)
 	// Over HTTP/2 a deadline that passes resets the stream, whether or not something is written: it has to outlast heartbeats.
