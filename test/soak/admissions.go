@@ -124,13 +124,13 @@ func (a *admissions) keep(ctx context.Context, name string) {
 // works says whether a good pod gets in and a bad one is refused by its policy.
 func (a *admissions) works(ctx context.Context) error {
 	n := a.number.Add(1)
-	good, worse := podNamed(loadNamespace, fmt.Sprintf("well-%d", n), "nginx"), podNamed(imageNamespace, fmt.Sprintf("worse-%d", n), "nginx")
+	good, worse := podNamed(loadNamespace, fmt.Sprintf("well-%d", n), "nginx"), podNamed(loadNamespace, fmt.Sprintf("worse-%d", n), "nginx")
 	bad[0].spoil(&worse.Spec)
 	worse.Labels[badLabel] = "true"
 	if _, err := a.client.CoreV1().Pods(loadNamespace).Create(ctx, good, dryRun); err != nil {
 		return fmt.Errorf("a good pod: %w", err)
 	}
-	_, err := a.client.CoreV1().Pods(imageNamespace).Create(ctx, worse, dryRun)
+	_, err := a.client.CoreV1().Pods(loadNamespace).Create(ctx, worse, dryRun)
 	a.report.probe(err)
 	if outcomeOf(err) != denied {
 		return fmt.Errorf("a bad pod is not refused by %s: %w", bad[0].policy, err)

@@ -12,8 +12,12 @@ import (
 	"github.com/portcullis-dev/portcullis/policies/journal"
 )
 
+// decisionAnnotation ends the names of annotations with the id of a decision, which begin with the name of an entry of a webhook
+// configuration. (The API server's own authorization has annotations of the name "decision", too.)
+const decisionAnnotation = ".portcullis.dev/decision"
+
 // told are the ids of the decisions that the API server has been told of, from the files of its audit log: webhooks give them
-// as audit annotations "CONFIGURATION/decision".
+// as audit annotations.
 func told(files []string) (map[string]string, error) {
 	ids := map[string]string{}
 	for _, name := range files {
@@ -42,7 +46,7 @@ func toldIn(name string, ids map[string]string) error {
 			continue // the API server was killed in the middle of a line
 		}
 		for key, value := range entry.Annotations {
-			if strings.HasSuffix(key, "/decision") {
+			if strings.HasSuffix(key, decisionAnnotation) {
 				ids[value] = entry.Verb + " " + entry.RequestURI
 			}
 		}

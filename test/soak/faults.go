@@ -30,7 +30,7 @@ const slow = time.Second
 // everything is all faults that there are.
 func (s *soak) everything() []fault {
 	var all []fault
-	for _, component := range []string{installation.Webhook, installation.Controller, installation.Responder, installation.Secrets, installation.Console} {
+	for _, component := range components {
 		all = append(all,
 			fault{component + ": one is killed", s.kill(component, false)},
 			fault{component + ": one hangs", s.hang(component, 1)},

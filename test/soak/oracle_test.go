@@ -108,7 +108,7 @@ func TestADecisionThatIsInNoJournalIsLost(t *testing.T) {
 		for n := range 3 {
 			id := fmt.Sprintf("%s-%d", replica, n)
 			kept.Record(t.Context(), &admission.Decision{ID: id, Time: time.Now(), Outcome: "denied"})
-			fmt.Fprintf(&log, `{"verb":"create","requestURI":"/api/v1/pods","annotations":{"fail.validate.portcullis.dev/decision":%q,"other":"x"}}`+"\n", id)
+			fmt.Fprintf(&log, `{"verb":"create","requestURI":"/api/v1/pods","annotations":{"fail.validate.portcullis.dev/decision":%q,"authorization.k8s.io/decision":"allow"}}`+"\n", id)
 		}
 		if err := kept.Close(t.Context()); err != nil {
 			t.Fatal(err)

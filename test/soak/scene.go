@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8sruntime "k8s.io/apimachinery/pkg/runtime"
@@ -21,6 +24,7 @@ import (
 	"github.com/portcullis-dev/portcullis/test/gitserver"
 	"github.com/portcullis-dev/portcullis/test/installation"
 	"github.com/portcullis-dev/portcullis/test/pki"
+	"github.com/portcullis-dev/portcullis/test/programs"
 	"github.com/portcullis-dev/portcullis/test/vaultfront"
 	"github.com/portcullis-dev/portcullis/test/vaultserver"
 )
@@ -287,8 +291,49 @@ func (s *scene) install(ctx context.Context, options Options) error {
 	return nil
 }
 
-// rolledOut says whether all that the chart has runs.
-func (s *scene) rolledOut(ctx context.Context) error { return s.WaitUntilRolledOut(ctx) }
+// components are all of the installation.
+var components = []string{installation.Webhook, installation.Controller, installation.Responder, installation.Secrets, installation.Console}
+
+// rolledOut says whether all that the chart has runs: by what the API server knows, which may be old, and by asking each process.
+func (s *scene) rolledOut(ctx context.Context) error {
+	for _, component := range components {
+		pods, err := s.Pods(ctx, component)
+		if err != nil {
+			return err
+		}
+		for _, pod := range pods {
+			if err := s.ready(ctx, component, pod); err != nil {
+				return fmt.Errorf("%s: %w", pod, err)
+			}
+		}
+	}
+	return s.WaitUntilRolledOut(ctx)
+}
+
+// ready asks the process of a pod whether it is.
+func (s *scene) ready(ctx context.Context, component, pod string) error {
+	if s.Process(pod) == nil {
+		return errors.New("nothing runs")
+	}
+	port := "probes"
+	if component == installation.Console {
+		port = "https"
+	}
+	address, err := s.Address(pod, port)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if component == installation.Console { // whose certificate is nobody's business here
+		connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return connection.Close()
+	}
+	return programs.Probe(ctx, http.DefaultClient, "http://"+address+"/readyz")
+}
 
 // apply applies manifests as the administrator.
 func (s *scene) apply(ctx context.Context, manifests string) error {

@@ -23,19 +23,31 @@ import (
 
 // settle waits until everything has come to rest, and counts what has not.
 func (s *soak) settle(ctx context.Context) error {
+	s.bounded(ctx, func(ctx context.Context) {
+		if err := s.admissions.end(ctx); err != nil {
+			s.report.stuck(fmt.Sprintf("the load: %v", err))
+		}
+	})
+	s.bounded(ctx, s.events.end)
+	s.bounded(ctx, s.secrets.end)
+	for _, c := range []check{{"rollouts", s.rolledOut}, {"the bundle", s.bundleActive}, {"objects", s.nothingEnds}, {"Deployments", s.deployments}, {"certificates", s.certificates}} {
+		s.bounded(ctx, func(ctx context.Context) {
+			if err := until(ctx, c.is); err != nil {
+				s.report.stuck(fmt.Sprintf("%s: %v", c.name, err))
+			}
+		})
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return s.decisions(ctx)
+}
+
+// bounded gives something the time that anything may take.
+func (s *soak) bounded(ctx context.Context, do func(context.Context)) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Bound)
 	defer cancel()
-	if err := s.admissions.end(ctx); err != nil {
-		s.report.stuck(fmt.Sprintf("the load: %v", err))
-	}
-	s.events.end(ctx)
-	s.secrets.end(ctx)
-	for _, c := range []check{{"rollouts", s.rolledOut}, {"the bundle", s.bundleActive}, {"objects", s.nothingEnds}, {"Deployments", s.deployments}, {"certificates", s.certificates}} {
-		if err := until(ctx, c.is); err != nil {
-			s.report.stuck(fmt.Sprintf("%s: %v", c.name, err))
-		}
-	}
-	return s.decisions(context.WithoutCancel(ctx))
+	do(ctx)
 }
 
 // ours are the kinds of Portcullis, whose objects may be stuck behind finalizers.
