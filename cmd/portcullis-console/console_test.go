@@ -295,6 +295,22 @@ func TestAKubeconfigIsForWhoeverHasTheLink(t *testing.T) {
 	}
 }
 
+// In a pod it is told where the API server is, and needs neither a name for it nor a token.
+func TestInAClusterItNeedsNoToken(t *testing.T) {
+	w := theWorld(t)
+	at, err := url.Parse(w.control.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KUBERNETES_SERVICE_HOST", at.Hostname())
+	t.Setenv("KUBERNETES_SERVICE_PORT", at.Port())
+	c := start(t, "--api-server-ca="+w.control.CAFile)
+	c.login(w.token(t, "vic"))
+	if code, body := c.get("/workloads?namespace=bank"); code != http.StatusOK || !strings.Contains(body, "You may not list deployments.apps in bank") {
+		t.Errorf("got %d %s", code, body)
+	}
+}
+
 func TestWithoutTheWebhookEventsAreShown(t *testing.T) {
 	w := theWorld(t)
 	w.story(t, hostile)

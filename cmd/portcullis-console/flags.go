@@ -39,7 +39,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.SortFlags = false
 	set.StringVar(&f.kubeconfig, "kubeconfig", "", "act as this kubeconfig `file` says, for one person on this machine; by default everybody brings a token")
 	set.StringVar(&f.apiServer, "api-server", "", "https `URL` of the API server, outside a cluster; with --api-server-ca")
-	set.StringVar(&f.apiServerCA, "api-server-ca", "", "PEM `file` of the authorities of the API server's certificate")
+	set.StringVar(&f.apiServerCA, "api-server-ca", "", "PEM `file` of the authorities of the API server's certificate; in a cluster by default that of the service account")
 	set.StringVar(&f.listen, "listen", defaultListen, "`address` for browsers; anything but a loopback address needs --tls-cert")
 	set.StringVar(&f.tlsCert, "tls-cert", "", "serving certificate `file`, watched for changes; with --tls-key")
 	set.StringVar(&f.tlsKey, "tls-key", "", "serving key `file`, watched for changes")
@@ -64,6 +64,7 @@ func (f *flags) check() error {
 		return usage.Errorf("--listen is %q: give host:port or :port", f.listen)
 	}
 	local := isLoopback(host)
+	_, _, inside := inCluster()
 	switch {
 	case (f.tlsCert == "") != (f.tlsKey == ""):
 		return usage.Errorf("--tls-cert and --tls-key belong together: give both or neither")
@@ -75,8 +76,8 @@ func (f *flags) check() error {
 		return usage.Errorf("--kubeconfig and --api-server contradict each other: leave one out")
 	case f.kubeconfig != "" && f.oidcIssuer != "":
 		return usage.Errorf("with --kubeconfig nobody logs in: leave out --oidc-issuer")
-	case f.apiServerCA != "" && f.apiServer == "":
-		return usage.Errorf("--api-server-ca is for --api-server: give it, too")
+	case f.apiServerCA != "" && f.apiServer == "" && (f.kubeconfig != "" || !inside):
+		return usage.Errorf("--api-server-ca is for --api-server, or for the API server of the cluster that it runs in: give --api-server, too")
 	case f.apiServer != "" && !isHTTPS(f.apiServer):
 		return usage.Errorf("--api-server is %q: give an https URL", f.apiServer)
 	case f.sessionLifetime < time.Minute || f.sessionLifetime > 7*24*time.Hour:

@@ -46,7 +46,7 @@ func TestMistakesEndWithTheirExitCodeAndTheNextStep(t *testing.T) {
 		"a kubeconfig for another user":     {[]string{"serve", impersonating("as: ann")}, 4, "impersonates the user \"ann\": take out as, as-uid, as-groups and as-user-extra"},
 		"a kubeconfig for other groups":     {[]string{"serve", impersonating("as: ann, as-groups: [viewers]")}, 4, "impersonates"},
 		"an API server in the open":         {[]string{"serve", "--api-server=http://127.0.0.1"}, 64, "give an https URL"},
-		"an authority of nobody":            {[]string{"serve", "--api-server-ca=a"}, 64, "give it, too"},
+		"an authority of nobody":            {[]string{"serve", "--api-server-ca=a"}, 64, "give --api-server, too"},
 		"an authority that is not there":    {[]string{"serve", api, "--api-server-ca=/none"}, 4, "correct --api-server-ca"},
 		"an authority that is none":         {[]string{"serve", api, "--webhook-ca=" + garbage}, 4, "holds no certificate in PEM: correct --webhook-ca"},
 		"a webhook that nobody knows":       {[]string{"serve", api, "--webhook-url=https://127.0.0.1:1"}, 64, "give --webhook-ca"},

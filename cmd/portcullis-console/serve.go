@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -150,14 +150,24 @@ func (f *flags) cluster() (*kube.Cluster, error) {
 		}
 		return kube.New(config)
 	}
-	config, err := rest.InClusterConfig()
-	if errors.Is(err, rest.ErrNotInCluster) {
+	host, port, inside := inCluster()
+	if !inside {
 		return nil, usage.Errorf("there is no cluster to show: give --kubeconfig, or --api-server where people bring tokens")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reaching the cluster: %w", err)
+	authorities := cmp.Or(f.apiServerCA, mountedCA)
+	if _, err := pool(authorities); err != nil {
+		return nil, fmt.Errorf("%w: mount the ConfigMap kube-root-ca.crt and name its ca.crt by --api-server-ca", err)
 	}
-	return kube.New(config)
+	return kube.New(&rest.Config{Host: "https://" + net.JoinHostPort(host, port), TLSClientConfig: rest.TLSClientConfig{CAFile: authorities}})
+}
+
+// mountedCA is where Kubernetes mounts the authorities of its API server, beside a token that is not read.
+const mountedCA = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+
+// inCluster is where Kubernetes says that its API server is, to each container.
+func inCluster() (host, port string, inside bool) {
+	host, port = os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
+	return host, port, host != "" && port != ""
 }
 
 // pool reads authorities.
