@@ -95,15 +95,10 @@ func (r *Report) fault(name string, recovery time.Duration) {
 }
 
 // recovered is how long one check took after a fault.
-func (r *Report) recovered(after, check string, took time.Duration) {
+func (r *Report) recovered(check string, took time.Duration) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
-	if _, isFault := r.checks[check]; !isFault || after != "the start" {
-		r.checks[check] = max(r.checks[check], took)
-	}
-	if after == "the start" {
-		r.checks[check] = 0
-	}
+	r.checks[check] = max(r.checks[check], took)
 }
 
 // probe is a bad request that was sent to see whether there is an answer.

@@ -114,8 +114,8 @@ func (s *soak) run(ctx context.Context) error {
 	if err := s.secrets.prepare(ctx); err != nil {
 		return err
 	}
-	if err := s.untilWell(ctx, "the start"); err != nil {
-		return err
+	if err := s.untilWell(ctx, func(string, time.Duration) {}); err != nil {
+		return fmt.Errorf("waiting until all works, before anything fails: %w", err)
 	}
 	s.say("everything works")
 
@@ -173,7 +173,7 @@ func (s *soak) fault(ctx context.Context, f fault) error {
 		return fmt.Errorf("having a fault happen (%s): %w", f.name, err)
 	}
 	ended := time.Now()
-	if err := s.untilWell(ctx, f.name); err != nil {
+	if err := s.untilWell(ctx, s.report.recovered); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
@@ -199,7 +199,7 @@ func (s *soak) sleep(ctx context.Context, d time.Duration) error {
 // check is something that has to be so after each fault.
 type check struct {
 	name string
-	is   func(context.Context) error
+	is   func(context.Context) error // what is missing
 }
 
 func (s *soak) checks() []check {
@@ -212,8 +212,8 @@ func (s *soak) checks() []check {
 	}
 }
 
-// untilWell waits until all checks hold, each at some moment after now.
-func (s *soak) untilWell(ctx context.Context, after string) error {
+// untilWell waits until all checks hold, each at some moment after now. It tells how long each took.
+func (s *soak) untilWell(ctx context.Context, tell func(check string, took time.Duration)) error {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Bound)
 	defer cancel()
 	var group sync.WaitGroup
@@ -226,7 +226,7 @@ func (s *soak) untilWell(ctx context.Context, after string) error {
 				missing[n] = fmt.Errorf("%s: %w", c.name, missing[n])
 				return
 			}
-			s.report.recovered(after, c.name, time.Since(began))
+			tell(c.name, time.Since(began))
 		})
 	}
 	group.Wait()
