@@ -23,7 +23,6 @@ const (
 	byAuth        = "auth"        // VaultSecrets and VaultPushes by "namespace/auth"
 	byConnection  = "connection"  // VaultAuths by VaultConnection
 	byDestination = "destination" // VaultSecrets by "namespace/secret"
-	bySource      = "source"      // VaultPushes by "namespace/secret"
 )
 
 // quarantinesEvery is how often it is looked whether the cluster has Quarantines: without the responder it has none.
@@ -77,12 +76,6 @@ var (
 		byAuth: func(object any) ([]string, error) {
 			if push, ok := object.(*v1alpha1.VaultPush); ok {
 				return []string{push.Namespace + "/" + push.Spec.Auth}, nil
-			}
-			return nil, nil
-		},
-		bySource: func(object any) ([]string, error) {
-			if push, ok := object.(*v1alpha1.VaultPush); ok && push.Spec.Secret != nil {
-				return []string{push.Namespace + "/" + push.Spec.Secret.Name}, nil
 			}
 			return nil, nil
 		},

@@ -134,22 +134,22 @@ func TestIssue4704TheRolesAllowNoMoreThanIsNeeded(t *testing.T) {
 	crs, own := "secrets.portcullis.dev/", "runtime.portcullis.dev/"
 	want := map[string][]string{
 		"ClusterRole portcullis-secrets": {
-			"create events", "create events.k8s.io/events", "patch events", "patch events.k8s.io/events",
+			"create events", "patch events",
 			"get namespaces", "list namespaces", "watch namespaces",
-			"get " + own + "quarantines", "list " + own + "quarantines", "watch " + own + "quarantines", "get " + own + "quarantines/status", "update " + own + "quarantines/status", "patch " + own + "quarantines/status",
+			"get " + own + "quarantines", "list " + own + "quarantines", "watch " + own + "quarantines", "patch " + own + "quarantines/status",
 			"get " + crs + "vaultauths", "list " + crs + "vaultauths", "watch " + crs + "vaultauths", "get " + crs + "vaultconnections", "list " + crs + "vaultconnections", "watch " + crs + "vaultconnections",
-			"get " + crs + "vaultsecrets", "list " + crs + "vaultsecrets", "watch " + crs + "vaultsecrets", "update " + crs + "vaultsecrets", "patch " + crs + "vaultsecrets",
-			"get " + crs + "vaultpushes", "list " + crs + "vaultpushes", "watch " + crs + "vaultpushes", "update " + crs + "vaultpushes", "patch " + crs + "vaultpushes",
-			"get " + crs + "vaultauths/status", "update " + crs + "vaultauths/status", "patch " + crs + "vaultauths/status",
-			"get " + crs + "vaultconnections/status", "update " + crs + "vaultconnections/status", "patch " + crs + "vaultconnections/status",
-			"get " + crs + "vaultsecrets/status", "update " + crs + "vaultsecrets/status", "patch " + crs + "vaultsecrets/status",
-			"get " + crs + "vaultpushes/status", "update " + crs + "vaultpushes/status", "patch " + crs + "vaultpushes/status",
+			"get " + crs + "vaultsecrets", "list " + crs + "vaultsecrets", "watch " + crs + "vaultsecrets", "patch " + crs + "vaultsecrets",
+			"get " + crs + "vaultpushes", "list " + crs + "vaultpushes", "watch " + crs + "vaultpushes", "patch " + crs + "vaultpushes",
+			"update " + crs + "vaultauths/status",
+			"update " + crs + "vaultconnections/status",
+			"update " + crs + "vaultsecrets/status",
+			"update " + crs + "vaultpushes/status",
 			"update " + crs + "vaultsecrets/finalizers",
 		},
 		"Role portcullis-secrets": {
-			"create coordination.k8s.io/leases", "get coordination.k8s.io/leases portcullis-secrets", "update coordination.k8s.io/leases portcullis-secrets", "patch coordination.k8s.io/leases portcullis-secrets",
+			"create coordination.k8s.io/leases", "get coordination.k8s.io/leases portcullis-secrets", "update coordination.k8s.io/leases portcullis-secrets",
 			"get secrets " + HashKeyName, "create secrets", "create serviceaccounts/token portcullis-secrets",
-			"get " + crs + "vaultleases", "list " + crs + "vaultleases", "watch " + crs + "vaultleases", "create " + crs + "vaultleases", "update " + crs + "vaultleases", "patch " + crs + "vaultleases", "delete " + crs + "vaultleases",
+			"get " + crs + "vaultleases", "list " + crs + "vaultleases", "create " + crs + "vaultleases", "update " + crs + "vaultleases", "delete " + crs + "vaultleases",
 		},
 		"ClusterRole portcullis-secrets-viewer": {
 			"get " + crs + "vaultauths", "list " + crs + "vaultauths", "watch " + crs + "vaultauths", "get " + crs + "vaultsecrets", "list " + crs + "vaultsecrets", "watch " + crs + "vaultsecrets",

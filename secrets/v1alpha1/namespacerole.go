@@ -68,7 +68,7 @@ func (n names) sorted() []string {
 
 func namespaceRules(namespace string, secrets []VaultSecret, auths []VaultAuth, pushes []VaultPush) []rbacv1.PolicyRule {
 	written := map[string]names{KindSecret: {}, KindConfigMap: {}}
-	read, watched, accounts := names{}, names{}, names{}
+	read, accounts := names{}, names{}
 	workloads := map[string]names{"Deployment": {}, "StatefulSet": {}, "DaemonSet": {}}
 	var referencing, immutable bool
 	for i := range secrets {
@@ -107,7 +107,7 @@ func namespaceRules(namespace string, secrets []VaultSecret, auths []VaultAuth, 
 	}
 	for i := range pushes {
 		if p := &pushes[i]; p.Namespace == namespace && p.Spec.Secret != nil {
-			watched.add(p.Spec.Secret.Name)
+			read.add(p.Spec.Secret.Name)
 		}
 	}
 
@@ -122,18 +122,17 @@ func namespaceRules(namespace string, secrets []VaultSecret, auths []VaultAuth, 
 	}
 	for _, kind := range []struct{ kind, resource string }{{KindSecret, "secrets"}, {KindConfigMap, "configmaps"}} {
 		if of := written[kind.kind]; len(of) > 0 {
-			rule("", kind.resource, of, "get", "watch", "update", "patch", "delete")
+			rule("", kind.resource, of, "get", "watch", "patch", "delete")
 			all("", []string{kind.resource}, "create")
 		}
 	}
 	rule("", "secrets", read, "get")
-	rule("", "secrets", watched, "get", "watch")
 	rule("", "serviceaccounts/token", accounts, "create")
 	switch {
 	case referencing:
 		all("apps", []string{"daemonsets", "deployments", "statefulsets"}, "get", "list", "patch")
 	case immutable:
-		all("apps", []string{"daemonsets", "deployments", "statefulsets"}, "get", "list")
+		all("apps", []string{"daemonsets", "deployments", "statefulsets"}, "list")
 	}
 	if !referencing {
 		rule("apps", "daemonsets", workloads["DaemonSet"], "get", "patch")

@@ -134,13 +134,14 @@ func clusterRole(name string, rules []rbacv1.PolicyRule) (*unstructured.Unstruct
 	return object, nil
 }
 
-// factsReader may read what the library's policies declare, and namespaces.
+// factsReader may follow what the library's policies declare, and namespaces: one that is not known yet is fetched.
 func factsReader() (*unstructured.Unstructured, error) {
 	loaded, err := policies.Load(library.FS())
 	if err != nil {
 		return nil, fmt.Errorf("reading the library: %w", err)
 	}
 	byGroup := map[string][]string{"": {"namespaces"}}
+	rules := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"get"}}}
 	for _, policy := range loaded.Policies {
 		for _, read := range policy.Reads {
 			if !slices.Contains(byGroup[read.Group], read.Resource) {
@@ -148,12 +149,11 @@ func factsReader() (*unstructured.Unstructured, error) {
 			}
 		}
 	}
-	var rules []rbacv1.PolicyRule
 	for group, resources := range byGroup {
 		slices.Sort(resources)
-		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: []string{"get", "list", "watch"}})
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: []string{"list", "watch"}})
 	}
-	slices.SortFunc(rules, func(a, b rbacv1.PolicyRule) int { return strings.Compare(a.APIGroups[0], b.APIGroups[0]) })
+	slices.SortStableFunc(rules, func(a, b rbacv1.PolicyRule) int { return strings.Compare(a.APIGroups[0], b.APIGroups[0]) })
 	return clusterRole("portcullis-facts-reader", rules)
 }
 
