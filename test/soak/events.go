@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/portcullis-dev/portcullis/runtime/quarantine"
 	"github.com/portcullis-dev/portcullis/runtime/response"
@@ -47,6 +48,7 @@ type victim struct {
 type eventLoad struct {
 	*soak
 	store   *quarantine.Store
+	person  *quarantine.Store // as the one on call
 	sender  *http.Client
 	address string // of a responder that was there
 
@@ -59,8 +61,7 @@ func newEventLoad(s *soak) *eventLoad {
 }
 
 func (l *eventLoad) run(ctx context.Context) {
-	var err error
-	if l.sender, err = l.client(); err != nil {
+	if err := l.login(); err != nil {
 		l.report.problem(fmt.Errorf("sending events: %w", err))
 		return
 	}
@@ -79,6 +80,23 @@ func (l *eventLoad) run(ctx context.Context) {
 		l.lock.Unlock()
 		l.releaseSome(ctx)
 	}
+}
+
+// login makes the clients of the sender and of the person on call.
+func (l *eventLoad) login() (err error) {
+	if l.sender, err = l.client(); err != nil {
+		return err
+	}
+	config, err := l.Control.Config(onCall)
+	if err != nil {
+		return err
+	}
+	person, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	l.person = quarantine.NewStore(person, quarantine.StoreOptions{})
+	return nil
 }
 
 // client is a sender, as falcosidekick is one.
@@ -173,7 +191,7 @@ func (l *eventLoad) releaseSome(ctx context.Context) {
 		if err != nil || q.Status.Phase != runtimev1alpha1.PhaseContained {
 			continue
 		}
-		if l.store.Release(ctx, q.Name, runtimev1alpha1.Statement{By: "on-call", Reason: "it was a drill"}) == nil {
+		if l.person.Release(ctx, q.Name, runtimev1alpha1.Statement{By: onCall, Reason: "it was a drill"}) == nil {
 			l.lock.Lock()
 			one.release = true
 			l.lock.Unlock()
@@ -252,7 +270,13 @@ func (l *eventLoad) end(ctx context.Context) {
 	if got, want := len(quarantines), len(l.all()); got > want+1 { // one may have been sent and not acknowledged
 		wrong = append(wrong, fmt.Sprintf("there are %d Quarantines for %d events", got, want))
 	}
-	l.report.events(len(l.all()), wrong)
+	released := 0
+	for _, one := range l.all() {
+		if one.release {
+			released++
+		}
+	}
+	l.report.events(len(l.all()), released, wrong)
 	journals, err := filepath.Glob(filepath.Join(l.dir, "installation", "node", "claims", installation.Namespace, "*", "journal"))
 	if err != nil {
 		l.report.problem(err)

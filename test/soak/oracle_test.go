@@ -54,7 +54,7 @@ func TestEachWrongAnswerIsSeen(t *testing.T) {
 		r.admission("a bad one", true, status(403, `admission webhook "w" denied the request: 1 policy denies it`), time.Millisecond, true)
 		r.image("signed", false, nil, time.Millisecond, false)
 		r.decisions(1, 1, nil, nil)
-		r.events(1, nil)
+		r.events(1, 1, nil)
 		r.secrets(1, 1, nil)
 		r.fault("a fault", time.Second)
 		return r
@@ -72,13 +72,13 @@ func TestEachWrongAnswerIsSeen(t *testing.T) {
 		wrongRefusals + ": two":          func(r *Report) { r.admission("two", true, status(403, "no"), 0, true) },
 		lostDecisions + ": an id":        func(r *Report) { r.decisions(1, 1, []string{"an id"}, nil) },
 		brokenJournals + ": a folder":    func(r *Report) { r.decisions(1, 1, nil, []string{"a folder"}) },
-		lostEvents + ": an event":        func(r *Report) { r.events(1, []string{"an event"}) },
+		lostEvents + ": an event":        func(r *Report) { r.events(1, 1, []string{"an event"}) },
 		lostSecrets + ": a secret":       func(r *Report) { r.secrets(1, 1, []string{"a secret"}) },
 		stuckObjects + ": a pod":         func(r *Report) { r.stuck("a pod") },
 		notRecovered + ": a fault":       func(r *Report) { r.unrecovered("a fault", errors.New("x")) },
 		problems + ": x":                 func(r *Report) { r.problem(errors.New("x")) },
 		"the soak has seen no decisions": func(r *Report) { r.decisions(0, 1, nil, nil) },
-		"the soak has seen no events":    func(r *Report) { r.events(0, nil) },
+		"the soak has seen no events":    func(r *Report) { r.events(0, 0, nil) },
 		wrongAllows + ": … and 1 more": func(r *Report) {
 			for range maxListed + 1 {
 				r.wrongAllow("one")

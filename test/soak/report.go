@@ -21,8 +21,8 @@ type Report struct {
 	Pods, Images Requests
 	// Decisions are those that the API server was told of, Journals the journals that were searched for them.
 	Decisions, Journals int
-	// Events are those that the responder acknowledged.
-	Events int
+	// Events are those that the responder acknowledged, Released the quarantines that a person ended.
+	Events, Released int
 	// Values are those that were written to Vault, Churned the VaultSecrets that were made and deleted.
 	Values, Churned int
 	// Faults has, by name, what happened.
@@ -157,8 +157,8 @@ func (r *Report) decisions(told, journals int, lost, broken []string) {
 	}
 }
 
-func (r *Report) events(acknowledged int, lost []string) {
-	r.Events = acknowledged
+func (r *Report) events(acknowledged, released int, lost []string) {
+	r.Events, r.Released = acknowledged, released
 	for _, one := range lost {
 		r.fail(lostEvents, one)
 	}
@@ -178,7 +178,7 @@ func (r *Report) Failures() string {
 		what  string
 		count int
 	}{
-		{"good pods", len(r.Pods.Calm)}, {"bad pods", r.Pods.Bad}, {"images", r.Images.Right}, {"decisions", r.Decisions}, {"journals", r.Journals}, {"events", r.Events}, {"values", r.Values}, {"faults", len(r.Faults)},
+		{"good pods", len(r.Pods.Calm)}, {"bad pods", r.Pods.Bad}, {"images", r.Images.Right}, {"decisions", r.Decisions}, {"journals", r.Journals}, {"events", r.Events}, {"released quarantines", r.Released}, {"values", r.Values}, {"faults", len(r.Faults)},
 	} {
 		if seen.count == 0 {
 			fmt.Fprintf(&text, "the soak has seen no %s\n", seen.what)
@@ -214,7 +214,7 @@ func (r *Report) String() string {
 			percentile(q.Calm, 50), percentile(q.Calm, 99), percentile(q.Faulty, 50), percentile(q.Faulty, 99))
 	}
 	fmt.Fprintf(&text, "%-22s %6d in %d journals\n", "decisions", r.Decisions, r.Journals)
-	fmt.Fprintf(&text, "%-22s %6d acknowledged\n", "events", r.Events)
+	fmt.Fprintf(&text, "%-22s %6d acknowledged, %d quarantines released\n", "events", r.Events, r.Released)
 	fmt.Fprintf(&text, "%-22s %6d values, %d VaultSecrets made and deleted\n", "secrets", r.Values, r.Churned)
 	for _, kind := range zeros {
 		fmt.Fprintf(&text, "%-28s %d\n", kind, len(r.failures[kind]))

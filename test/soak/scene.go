@@ -37,6 +37,9 @@ const (
 	secretsNamespace = "shop"
 )
 
+// onCall is who releases quarantines.
+const onCall = "on-call"
+
 // bundleName is that of the bundle, of its repository and of its PolicyBundle.
 const bundleName = "soak"
 
@@ -172,6 +175,7 @@ profiles:
       - policy: runtime/quarantined-changes
       - policy: runtime/quarantine-labels
       - policy: runtime/quarantine-objects
+      - policy: patch/seccomp-runtime-default
   - name: images
     extends: soak
     policies:
@@ -270,6 +274,7 @@ func (s *scene) install(ctx context.Context, options Options) error {
 	var err error
 	s.Installation, err = installation.Start(ctx, installation.Options{
 		Dir: filepath.Join(s.dir, "installation"), Programs: options.Programs, Before: before, Progress: options.Output,
+		Users:      []cluster.User{{Name: onCall, Groups: []string{"portcullis:responders"}}},
 		Components: []string{installation.Responder, installation.Secrets, installation.Console},
 		Values: map[string]any{
 			"bundle":     map[string]any{"source": "cluster"},
@@ -288,8 +293,16 @@ func (s *scene) install(ctx context.Context, options Options) error {
 			return err
 		}
 	}
-	return nil
+	return s.apply(ctx, onCallText)
 }
+
+// onCallText lets the person on call release quarantines.
+const onCallText = `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: on-call}
+subjects: [{kind: User, name: on-call, apiGroup: rbac.authorization.k8s.io}]
+roleRef: {kind: ClusterRole, name: portcullis-incident-responder, apiGroup: rbac.authorization.k8s.io}
+`
 
 // components are all of the installation.
 var components = []string{installation.Webhook, installation.Controller, installation.Responder, installation.Secrets, installation.Console}
