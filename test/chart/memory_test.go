@@ -14,7 +14,7 @@ const edgeBytes = 200_000_000
 
 // programBytes is what a program needs for its own pages, which count against the limit: it reads itself again and again with less,
 // for a minute before it is ready (test/pods, after a loss of power).
-const programBytes = 48 << 20
+const programBytes = 56 << 20
 
 func TestOneNodeHasRoomForAllOfIt(t *testing.T) {
 	rendered, err := Render(profiles["single-node"])

@@ -53,12 +53,12 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
 {{/*
-What Go may take of a limit in MiB. The pages of the program count against the limit, too, once they are read: 48 MiB are left to them, a tenth
-where that is more, half where there is less than that. With a tenth of a small limit a program reads itself again and again.
+What Go may take of a limit in MiB. The pages of the program count against the limit, too, once they are read: 56 MiB are left to them, a tenth
+where that is more, six tenths where there is less than that. With a tenth of a small limit a program reads itself again and again.
 */}}
 {{- define "portcullis.heapMebibytes" -}}
 {{- $limit := include "portcullis.mebibytes" . | int64 -}}
-{{ sub $limit (max (div $limit 10) (min 48 (div $limit 2))) }}
+{{ sub $limit (max (div $limit 10) (min 56 (div (mul $limit 6) 10))) }}
 {{- end -}}
 
 {{/* Name of the Secret with the webhook's serving certificate. */}}
