@@ -9,7 +9,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/portcullis-dev/portcullis/cmd/internal/version.stamp=$(VERSION)
 # Packages tested at once. Those with a cluster wait most of the time: three fill two cores, where there are 12 GB for as many control
 # planes and race detectors.
-PARALLEL ?= $(shell awk '/^MemTotal/ {print ($$2 > 12000000 ? 3 : 2)}' /proc/meminfo 2>/dev/null || echo 2)
+PARALLEL ?= $(shell cat /proc/meminfo /sys/fs/cgroup/memory.max 2>/dev/null | \
+	awk '$$1 == "MemTotal:" {m = $$2} NF == 1 && $$1 + 0 > 0 {c = $$1 / 1024} END {if (c && c < m) m = c; print (m > 12000000 ? 3 : 2)}')
 # Packages that link Trivy: under the race detector they would take longer to build than
 # all the others together, and the child that they run in does one thing at a time.
 TRIVY := /scanner/trivy|/cmd/portcullis-scanner

@@ -43,8 +43,8 @@ func ParseCallerMode(text string) (CallerMode, error) {
 	return 0, fmt.Errorf("caller mode %q is not known: choose %s", text, strings.Join(callerModes[:], ", "))
 }
 
-// MinSecretLength is how many characters a secret path needs: 32 of an alphabet of
-// 64 are 192 bits.
+// MinSecretLength is how many characters a secret path needs: 32 hexadecimal digits are
+// 128 bits.
 const MinSecretLength = 32
 
 // Callers decides who is answered. The zero value answers nobody.

@@ -77,6 +77,11 @@ func programForScripts(t *testing.T) func(*testscript.Env) {
 	if !programs.Raced {
 		return func(*testscript.Env) {}
 	}
+	for _, name := range raced {
+		if _, err := os.Stat(filepath.Join("testdata", "script", name+".txtar")); err != nil {
+			t.Fatalf("the transcript %s, which is to be raced, is not there: %v", name, err)
+		}
+	}
 	dir := t.TempDir()
 	if err := programs.Build(t.Context(), dir, "portcullis"); err != nil {
 		t.Fatal(err)

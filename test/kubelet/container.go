@@ -81,14 +81,15 @@ func (p *pod) findPorts() error {
 	if c.Ports != nil {
 		return nil
 	}
-	c.Ports = map[string]int{}
+	ports := map[string]int{}
 	for _, port := range c.Spec.Ports {
 		free, err := cluster.FreePort()
 		if err != nil {
 			return err
 		}
-		c.Ports[port.Name] = free
+		ports[port.Name] = free
 	}
+	c.Ports = ports
 	return nil
 }
 
@@ -102,7 +103,7 @@ func (c *Container) writeKubeconfig() error {
 	return clientcmd.WriteToFile(*config, c.Kubeconfig)
 }
 
-// hostnames says how a program is given a host name of its own, as a pod's is the pod's name: "" where it cannot.
+// hostnames says how a program is given a host name of its own, as a pod's is the pod's name: nil where it cannot.
 var hostnames = sync.OnceValue(func() []string {
 	for _, flags := range [][]string{{"--uts"}, {"--uts", "--user", "--map-root-user"}} {
 		command := append(append([]string{"unshare"}, flags...), "sh", "-c", `echo "$0" > /proc/sys/kernel/hostname && exec "$@"`)

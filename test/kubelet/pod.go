@@ -137,6 +137,9 @@ func (l *life) step(ctx context.Context, now time.Time) {
 		if err := l.refresh(ctx, l.mounts); err != nil {
 			l.waiting = err.Error() // files stay as they were
 		}
+		if err := l.publish(ctx, l.ready); err != nil { // Services and labels change, too
+			l.written = ""
+		}
 	}
 	l.tell(ctx)
 }

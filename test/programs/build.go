@@ -43,8 +43,14 @@ func Build(ctx context.Context, dir string, names ...string) error {
 	}
 	command := exec.CommandContext(ctx, "go", args...)
 	command.Dir = root
+	// On the disk of the cache a binary is put in its place by renaming it: one that was copied in part has the right build ID, too.
+	work := filepath.Join(cache, "building")
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return err
+	}
+	command.Env = append(os.Environ(), "GOTMPDIR="+work)
 	if slices.Contains(names, "portcullis-scanner") { // Trivy needs it; see the Makefile
-		command.Env = append(os.Environ(), "GOEXPERIMENT=jsonv2")
+		command.Env = append(command.Env, "GOEXPERIMENT=jsonv2")
 	}
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", strings.Join(names, ", "), err, output)
