@@ -41,15 +41,16 @@ const (
 // scene is an installation of everything but the scanner's program, and all that it deals with.
 type scene struct {
 	*installation.Installation
-	dir      string
-	git      *gitserver.Server
-	work     string // a clone
-	key      *cosign.Key
-	registry *registrytest.Server
-	image    string
-	other    string // the same one elsewhere
-	vault    *vaultserver.Server
-	serial   int
+	dir       string
+	authority *pki.Authority // of Git and the push endpoint
+	git       *gitserver.Server
+	work      string // a clone
+	key       *cosign.Key
+	registry  *registrytest.Server
+	image     string
+	other     string // the same one elsewhere
+	vault     *vaultserver.Server
+	serial    int
 }
 
 func must(t *testing.T, err error) {
@@ -75,18 +76,23 @@ func eventually(t *testing.T, what string, is func(context.Context) error) {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	ctx := t.Context()
+	if _, err := gitserver.Backend(ctx); err != nil {
+		t.Skip(err)
+	}
 	s := &scene{dir: t.TempDir()}
 	var err error
+	s.authority, err = pki.NewAuthority(s.dir, "authority")
+	must(t, err)
 	s.vault, err = vaultserver.Start(ctx, vaultserver.Options{Dir: filepath.Join(s.dir, "vault")})
 	must(t, err)
 	t.Cleanup(func() { _ = s.vault.Stop() })
 	s.startRegistry(t)
-	authority := s.startGit(t)
-	serving, err := authority.Issue("controller", "portcullis-controller."+installation.Namespace+".svc")
+	s.startGit(t)
+	serving, err := s.authority.Issue("controller", "portcullis-controller."+installation.Namespace+".svc")
 	must(t, err)
 	s.Installation, err = installation.Start(ctx, installation.Options{
 		Dir: filepath.Join(s.dir, "installation"), Components: []string{installation.Responder, installation.Secrets}, AuditLeases: true,
-		Before: s.before(t, authority, serving), Values: s.values("policyreport"),
+		Before: s.before(t, serving), Values: s.values("policyreport"),
 	})
 	must(t, err)
 	t.Cleanup(func() {
@@ -141,16 +147,12 @@ func (s *scene) startRegistry(t *testing.T) {
 }
 
 // startGit starts a server with the bundle.
-func (s *scene) startGit(t *testing.T) *pki.Authority {
+func (s *scene) startGit(t *testing.T) {
 	t.Helper()
-	authority, err := pki.NewAuthority(s.dir, "git-ca")
-	must(t, err)
-	serving, err := authority.Issue("git")
+	serving, err := s.authority.Issue("git")
 	must(t, err)
 	s.git, err = gitserver.Start(t.Context(), gitserver.Options{Dir: filepath.Join(s.dir, "repositories"), Serving: serving, Username: "ada", Password: "secret"})
-	if err != nil {
-		t.Skip(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { _ = s.git.Stop() })
 	bare, err := s.git.Create(t.Context(), "policies")
 	must(t, err)
@@ -159,7 +161,6 @@ func (s *scene) startGit(t *testing.T) *pki.Authority {
 	s.gitDo(t, "init", "-q", "--initial-branch=main")
 	s.gitDo(t, "remote", "add", "origin", bare)
 	s.publish(t)
-	return authority
 }
 
 func (s *scene) gitDo(t *testing.T, arguments ...string) {
@@ -209,10 +210,10 @@ func recorded(t *testing.T) string {
 }
 
 // before is what is there before the chart.
-func (s *scene) before(t *testing.T, authority *pki.Authority, serving pki.Pair) []byte {
+func (s *scene) before(t *testing.T, serving pki.Pair) []byte {
 	t.Helper()
 	files := map[string]string{}
-	for key, file := range map[string]string{"CA": authority.File, "CERT": serving.CertFile, "KEY": serving.KeyFile} {
+	for key, file := range map[string]string{"CA": s.authority.File, "CERT": serving.CertFile, "KEY": serving.KeyFile} {
 		content, err := os.ReadFile(file)
 		must(t, err)
 		quoted, err := json.Marshal(string(content))

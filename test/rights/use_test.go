@@ -37,7 +37,7 @@ import (
 	"github.com/portcullis-dev/portcullis/test/programs"
 )
 
-// merge is a merge patch of an object in the shop, or of one without namespace.
+// merge is a merge patch (RFC 7386) of an object; the namespace is "" for one that has none.
 func (s *scene) merge(t *testing.T, of schema.GroupVersionResource, namespace, name, patch string, subresources ...string) {
 	t.Helper()
 	_, err := s.Dynamic.Resource(of).Namespace(namespace).Patch(t.Context(), name, "application/merge-patch+json", []byte(patch), metav1.PatchOptions{}, subresources...)
@@ -82,26 +82,19 @@ func (s *scene) call(t *testing.T) {
 	t.Helper()
 	names, err := s.Pods(t.Context(), installation.Controller)
 	must(t, err)
-	client := s.client(t, "portcullis-controller-tls", "tls.crt", "portcullis-controller."+installation.Namespace+".svc")
-	response := s.ask(t, client, http.MethodPost, names[0], "hook", "/hooks/platform", pushToken)
+	authority, err := os.ReadFile(s.authority.File)
+	must(t, err)
+	response := s.ask(t, client(authority, "portcullis-controller."+installation.Namespace+".svc"), http.MethodPost, names[0], "hook", "/hooks/platform", pushToken)
 	must(t, response.Body.Close())
 	if response.StatusCode != http.StatusAccepted {
 		t.Fatalf("the push endpoint says %s", response.Status)
 	}
 }
 
-// client trusts a certificate in one of our Secrets.
-func (s *scene) client(t *testing.T, secret, key, host string) *http.Client {
-	t.Helper()
-	held, err := s.Client.CoreV1().Secrets(installation.Namespace).Get(t.Context(), secret, metav1.GetOptions{})
-	must(t, err)
+// client trusts an authority, and asks a host of that name wherever it is.
+func client(authority []byte, host string) *http.Client {
 	roots := x509.NewCertPool()
-	if key == "tls.crt" {
-		authority, err := os.ReadFile(s.dir + "/git-ca.crt")
-		must(t, err)
-		roots.AppendCertsFromPEM(authority)
-	}
-	roots.AppendCertsFromPEM(held.Data[key])
+	roots.AppendCertsFromPEM(authority)
 	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS12}}}
 }
 
@@ -138,8 +131,9 @@ func (s *scene) useWebhook(t *testing.T) {
 	must(t, err)
 	names, err := s.Pods(ctx, installation.Webhook)
 	must(t, err)
-	client := s.client(t, "portcullis-webhook-tls", "ca.crt", "portcullis-webhook."+installation.Namespace+".svc")
-	response := s.ask(t, client, http.MethodGet, names[0], "https", decisions.Path+"?namespace=shop", s.Config.BearerToken)
+	held, err := s.Client.CoreV1().Secrets(installation.Namespace).Get(ctx, "portcullis-webhook-tls", metav1.GetOptions{})
+	must(t, err)
+	response := s.ask(t, client(held.Data["ca.crt"], "portcullis-webhook."+installation.Namespace+".svc"), http.MethodGet, names[0], "https", decisions.Path+"?namespace=shop", s.Config.BearerToken)
 	body, err := io.ReadAll(response.Body)
 	must(t, errors.Join(err, response.Body.Close()))
 	if response.StatusCode != http.StatusOK {
