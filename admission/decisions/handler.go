@@ -31,6 +31,8 @@ const (
 	longest = 10 * time.Minute
 	// An empty line shows both sides that the other one is there; rights are asked for again as often.
 	defaultHeartbeat = 15 * time.Second
+	// unread is how long a reader may take nothing before it is given up: three heartbeats.
+	unread = 3 * defaultHeartbeat
 )
 
 // Options of a [Handler]. Client is required.
@@ -163,7 +165,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, token string, as
 	}
 	ends := h.options.Now().Add(longest)
 	// Over HTTP/2 a deadline that passes resets the stream, whether or not something is written: it has to outlast heartbeats.
-	writable := func() { _ = control.SetWriteDeadline(time.Now().Add(3 * h.heartbeat)) } // a writer without deadlines is a test's
+	writable := func() { _ = control.SetWriteDeadline(time.Now().Add(unread)) } // a writer without deadlines is a test's
 	writable()
 	lines := &lines{encoder: json.NewEncoder(w)}
 	first, more := h.backlog(r.Context(), lines, &asked, seen)

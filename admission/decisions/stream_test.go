@@ -11,7 +11,7 @@ import (
 )
 
 // short stands for the server's timeouts, which are 15 s and more. A heartbeat is a fraction of it, as it is of those.
-const short = 240 * time.Millisecond
+const short = 2 * time.Second
 
 // stream is somebody who follows over a server whose timeouts are short.
 func (s *scene) stream(proto string) (lines *bufio.Scanner) {

@@ -232,7 +232,8 @@ func (s *scene) upgrade(t *testing.T) {
 	}
 	s.secret(t, "senders", map[string][]byte{"path": []byte(strings.Repeat("b2", 24))})
 	s.apply(t, s.render(t, map[string]any{
-		"webhook":   map[string]any{"decisions": true},
+		// The profile's limits are for webhook and controller alone.
+		"webhook":   map[string]any{"decisions": true, "resources": map[string]any{"limits": map[string]any{"memory": "256Mi"}}},
 		"responder": map[string]any{"enabled": true, "replicas": 1, "caller": "secret-path", "secretPathSecret": "senders", "spool": map[string]any{"persistent": false}},
 		"secrets":   map[string]any{"enabled": true, "replicas": 1},
 		"console":   map[string]any{"enabled": true, "replicas": 1},
