@@ -13,7 +13,7 @@ import (
 
 // Running is what a pod runs that has not ended.
 type Running struct {
-	// Images are those of its containers and volumes whose digests are known, each once.
+	// Images are those of its containers and volumes that a node has pulled and whose digests are known, each once.
 	Images []Image
 	// Since is when the pod was made.
 	Since time.Time
@@ -26,11 +26,17 @@ type Image struct {
 	Digest string
 }
 
+// maxRepository is how long the name of a repository may be in an ImageScan, as in its schema.
+const maxRepository = 512
+
 // podContainer is one of a pod's specification, or of its status.
 type podContainer struct {
-	Name    string `json:"name"`
-	Image   string `json:"image"`
-	ImageID string `json:"imageID"`
+	Name         string `json:"name"`
+	Image        string `json:"image"`
+	ImageID      string `json:"imageID"`
+	VolumeMounts []struct {
+		Name string `json:"name"`
+	} `json:"volumeMounts"`
 }
 
 // runningOf is nil for what is no pod, and for one that has ended.
@@ -47,6 +53,7 @@ func runningOf(r Reference, raw []byte) *Running {
 			InitContainers      []podContainer `json:"initContainers"`
 			EphemeralContainers []podContainer `json:"ephemeralContainers"`
 			Volumes             []struct {
+				Name  string `json:"name"`
 				Image struct {
 					Reference string `json:"reference"`
 				} `json:"image"`
@@ -64,16 +71,24 @@ func runningOf(r Reference, raw []byte) *Running {
 	}
 	running := &Running{Since: pod.Metadata.CreationTimestamp}
 	statuses := slices.Concat(pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses)
+	mounted := map[string]bool{}
 	for _, c := range slices.Concat(pod.Spec.Containers, pod.Spec.InitContainers, pod.Spec.EphemeralContainers) {
 		// Names are unique among all containers of a pod.
-		pulled := ""
-		if n := slices.IndexFunc(statuses, func(s podContainer) bool { return s.Name == c.Name }); n >= 0 {
-			pulled = statuses[n].ImageID
+		n := slices.IndexFunc(statuses, func(s podContainer) bool { return s.Name == c.Name })
+		if n < 0 || statuses[n].ImageID == "" {
+			continue // what no node has pulled is a name that anybody can write: nothing is read for it
 		}
-		running.add(c.Image, pulled)
+		running.add(c.Image, statuses[n].ImageID)
+		for _, mount := range c.VolumeMounts {
+			mounted[mount.Name] = true
+		}
 	}
 	for _, volume := range pod.Spec.Volumes {
-		running.add(volume.Image.Reference, "") // of a tag nobody says what was pulled
+		// The status does not tell of volumes, but the kubelet makes no container before it has pulled the images that it mounts
+		// (KEP-4639). Of a tag nobody says what was pulled.
+		if mounted[volume.Name] {
+			running.add(volume.Image.Reference, volume.Image.Reference)
+		}
 	}
 	if len(running.Images) == 0 {
 		return nil
@@ -81,19 +96,28 @@ func runningOf(r Reference, raw []byte) *Running {
 	return running
 }
 
-// add adds an image, unless its digest is not known.
+// add adds an image, unless its digest is not known. pulled is what the node says that it has pulled, never "".
 func (r *Running) add(text, pulled string) {
 	wanted, err := workload.ParseImage(text)
 	if err != nil {
 		return
 	}
-	image := Image{Repository: registry.Repository{Registry: wanted.Registry, Path: wanted.Repository}, Digest: wanted.Digest}
-	if image.Digest == "" {
-		// "docker.io/library/nginx@sha256:…" of containerd and CRI-O, "docker-pullable://nginx@sha256:…" of dockershim. Without a
-		// repository it is the digest of the configuration, of an image that came from no registry.
-		_, image.Digest, _ = strings.Cut(pulled, "@")
+	// "docker.io/library/nginx@sha256:…" of containerd and CRI-O, "docker-pullable://nginx@sha256:…" of dockershim. Without a
+	// repository it is the digest of the configuration, of an image that came from no registry.
+	got, err := workload.ParseImage(strings.TrimPrefix(pulled, "docker-pullable://"))
+	if err != nil || got.Digest == "" {
+		return
 	}
-	if strings.HasPrefix(image.Digest, "sha256:") && !slices.Contains(r.Images, image) {
+	image := Image{Repository: registry.Repository{Registry: wanted.Registry, Path: wanted.Repository}, Digest: wanted.Digest}
+	switch {
+	case image.Digest == "":
+		image.Digest = got.Digest
+	case image.Digest != got.Digest && (wanted.Registry != got.Registry || wanted.Repository != got.Repository):
+		// The node may say the digest of the manifest where the reference has that of the index. Another repository's image, however,
+		// is what ran before the pod was changed: of this one nobody knows that its node may pull it.
+		return
+	}
+	if strings.HasPrefix(image.Digest, "sha256:") && len(image.Repository.String()) <= maxRepository && !slices.Contains(r.Images, image) {
 		r.Images = append(r.Images, image)
 	}
 }

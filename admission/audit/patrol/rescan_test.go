@@ -16,6 +16,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
@@ -137,6 +139,21 @@ func TestReplicasAskOnceForEachImageThatRuns(t *testing.T) {
 		}
 	}
 	s.create(t, objects)
+	admin, err := shared.control.Config(cluster.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := dynamic.NewForConfig(admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range []string{"rescan-a/shared", "rescan-a/only-a", "rescan-b/shared", "rescan-b/only-b"} { // as a node says that it has pulled it
+		namespace, name, _ := strings.Cut(pod, "/")
+		status := fmt.Appendf(nil, `{"status":{"containerStatuses":[{"name":"app","image":"ghcr.io/acme/app","imageID":"ghcr.io/acme/app@%s","ready":true,"restartCount":0}]}}`, imageDigest(name))
+		if _, err := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(namespace).Patch(t.Context(), name, types.MergePatchType, status, metav1.PatchOptions{}, "status"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var patrols []*running
 	for _, namespace := range []string{"rescan-a", "rescan-b"} {
 		patrols = append(patrols, start(t, s.auditor, namespace, podBundle(t), func(o *Options) { o.Images = true }))
@@ -148,14 +165,6 @@ func TestReplicasAskOnceForEachImageThatRuns(t *testing.T) {
 	absent := asks(t, s.auditor, patrols[0])
 	clustertest.Until(t, "it is said that there is no queue", func() bool { return strings.Contains(absent.log.String(), "portcullis-scanner crd") })
 	s.create(t, string(scans.Manifest))
-	admin, err := shared.control.Config(cluster.Admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := dynamic.NewForConfig(admin)
-	if err != nil {
-		t.Fatal(err)
-	}
 	clustertest.Serving(t, client, scans.Resource)
 	refused := asks(t, s.strangers, patrols[0])
 	clustertest.Until(t, "it is said that rights are missing", func() bool { return strings.Contains(refused.log.String(), "portcullis-auditor-rescan") })
