@@ -51,13 +51,22 @@ const maxPending = 64
 func (p *Patrol) add(a area) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.insert(a, false)
+}
+
+// insert has an area looked at, before the others or after them, unless one does for it that waits. p.mu is held.
+func (p *Patrol) insert(a area, first bool) {
 	for n := range p.pending {
 		if p.pending[n].covers(&a) {
 			return
 		}
 	}
 	p.pending = slices.DeleteFunc(p.pending, func(b area) bool { return a.covers(&b) })
-	if p.pending = append(p.pending, a); len(p.pending) > maxPending {
+	place := len(p.pending)
+	if first {
+		place = 0
+	}
+	if p.pending = slices.Insert(p.pending, place, a); len(p.pending) > maxPending {
 		p.pending = []area{{}}
 	}
 }
@@ -129,7 +138,7 @@ func (p *Patrol) rush(objects []audit.Reference) {
 		resources[r.GroupResource()] = true
 	}
 	clear(p.urgent)
-	p.pending = slices.Insert(p.pending, 0, area{resources: resources})
+	p.insert(area{resources: resources}, true)
 }
 
 // rushed takes what is to be looked at before anything else.
