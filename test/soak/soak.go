@@ -233,10 +233,18 @@ func (s *soak) untilWell(ctx context.Context, tell func(check string, took time.
 	return errors.Join(missing...)
 }
 
+// attempt bounds one look: an answer that never comes must not use up the time in which others would.
+const attempt = 30 * time.Second
+
 // until polls until something is so; the error says what is missing.
 func until(ctx context.Context, is func(context.Context) error) error {
+	look := func() error {
+		ctx, cancel := context.WithTimeout(ctx, attempt)
+		defer cancel()
+		return is(ctx)
+	}
 	for {
-		err := is(ctx)
+		err := look()
 		if err == nil {
 			return nil
 		}
