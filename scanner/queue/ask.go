@@ -93,14 +93,27 @@ func (a *Asker) Ask(ctx context.Context, repository registry.Repository, digest 
 }
 
 // Renew asks for a scan of an image whose last one was made with a database older than database (in whole seconds), or that has
-// none, and says whether it had to. Nobody waits for it: what [Asker.Ask] asks for comes first. What the last scan found stays until
-// the new one has ended. Whoever asks again, and any number of replicas that ask at once, ask once.
+// none, and says whether it had to write. Nobody waits for it: what [Asker.Ask] asks for comes first. What the last scan found stays
+// until the new one has ended. Whoever asks again, and any number of replicas that ask at once, ask once.
+//
+// The image runs from the repository: it is tried before those that somebody only named, whose number does not drive it out. One whose
+// scan failed gets it for its next attempt, and is kept while somebody renews it.
 func (a *Asker) Renew(ctx context.Context, repository registry.Repository, digest string, database time.Time) (bool, error) {
 	return a.ask(ctx, repository, digest, true, func(scan *v1alpha1.ImageScan, now time.Time) bool {
-		if scan.Status.Phase != v1alpha1.PhaseDone || pending(scan) || !outdated(scan, database) {
-			return false // it is under way, or is tried again by itself
+		switch {
+		case scan.Status.Phase == v1alpha1.PhaseFailed: // it is tried again by itself
+			lapses := lapsing(scan, now)
+			if !preferRepository(scan, repository.String()) && !lapses {
+				return false
+			}
+			if lapses {
+				scan.Spec.RequestedAt = metav1.NewTime(now)
+			}
+			return true
+		case scan.Status.Phase != v1alpha1.PhaseDone || pending(scan) || !outdated(scan, database):
+			return false // it is under way, or current
 		}
-		addRepository(scan, repository.String())
+		preferRepository(scan, repository.String())
 		// Times have whole seconds, and the scanner's clock may be ahead of this one.
 		if finished := scan.Status.FinishedAt; finished != nil && now.Before(finished.Add(time.Second)) {
 			now = finished.Add(time.Second)
@@ -108,6 +121,15 @@ func (a *Asker) Renew(ctx context.Context, repository registry.Repository, diges
 		scan.Spec.RequestedAt, scan.Spec.Background = metav1.NewTime(now), true
 		return true
 	})
+}
+
+// lapsing says that half the time is over for which an object is kept without anybody asking.
+func lapsing(scan *v1alpha1.ImageScan, now time.Time) bool {
+	expires, asked := scan.Status.Expires, scan.Spec.RequestedAt.Time
+	if expires == nil || !expires.After(asked) { // the next attempt says when
+		return false
+	}
+	return now.Sub(asked) > expires.Sub(asked)/2
 }
 
 // outdated says that the last scan was made with a database older than one that was made at some time.
@@ -188,11 +210,34 @@ func addRepository(scan *v1alpha1.ImageScan, repository string) bool {
 	if slices.Contains(scan.Spec.Repositories, repository) {
 		return false
 	}
-	// The one that was named first goes: names that lead nowhere, made up by whoever may create pods, must not keep out
-	// the one that has the image.
-	kept := scan.Spec.Repositories[max(len(scan.Spec.Repositories)-maxRepositories+1, 0):]
-	scan.Spec.Repositories = append(slices.Clone(kept), repository)
+	scan.Spec.Repositories = bounded(append(slices.Clone(scan.Spec.Repositories), repository))
 	return true
+}
+
+// preferRepository notes where the image lies among the first, unless it is there.
+func preferRepository(scan *v1alpha1.ImageScan, repository string) bool {
+	n := slices.Index(scan.Spec.Repositories, repository)
+	if 0 <= n && n < preferred {
+		return false
+	}
+	known := slices.Clone(scan.Spec.Repositories)
+	if n >= 0 {
+		known = slices.Delete(known, n, n+1)
+	}
+	scan.Spec.Repositories = bounded(slices.Insert(known, 0, repository))
+	return true
+}
+
+// preferred is how many repositories come first that no name which somebody makes up drives out.
+const preferred = maxRepositories / 2
+
+// bounded drops a repository where there are too many. It is the one that was named first of those that are not preferred: names that
+// lead nowhere, made up by whoever may create pods, must not keep out the one that has the image, nor drive out one from which it runs.
+func bounded(repositories []string) []string {
+	for len(repositories) > maxRepositories {
+		repositories = slices.Delete(repositories, preferred, preferred+1)
+	}
+	return repositories
 }
 
 // wait says when the scan may be there.

@@ -193,14 +193,25 @@ func TestACopyOfAnImageJoinsItsScan(t *testing.T) {
 // Whoever may create a pod can name repositories that have no such image, by the digest of one that matters to others.
 func TestMadeUpRepositoriesKeepNoneOut(t *testing.T) {
 	b := newBench(t)
-	a := b.asker()
+	a := b.asker(func(o *AskerOptions) { o.Burst = 100 })
 	for n := range maxRepositories + 4 {
 		b.ask(a, registry.Repository{Registry: "evil.example", Path: fmt.Sprintf("app%d", n)}, digestOf(1))
 	}
 	b.ask(a, shop, digestOf(1))
 	got := b.get(digestOf(1)).Spec.Repositories
-	if len(got) != maxRepositories || got[len(got)-1] != shop.String() || got[0] != "evil.example/app5" {
-		t.Errorf("the repositories are %q, want the last %d that were asked for", got, maxRepositories)
+	if len(got) != maxRepositories || got[len(got)-1] != shop.String() || got[preferred] != "evil.example/app13" {
+		t.Errorf("the repositories are %q, want %d, the last that was asked for among them", got, maxRepositories)
+	}
+	// From here it runs.
+	b.round(b.worker("one", with(old)))
+	if !b.renew(shop, digestOf(1), newer) {
+		t.Fatal("it was not asked for")
+	}
+	for n := range 3 * maxRepositories {
+		b.ask(a, registry.Repository{Registry: "evil.example", Path: fmt.Sprintf("again%d", n)}, digestOf(1))
+	}
+	if got := b.get(digestOf(1)).Spec.Repositories; len(got) != maxRepositories || got[0] != shop.String() {
+		t.Errorf("the repositories are %q, want %d, the one from which it runs first", got, maxRepositories)
 	}
 }
 

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/portcullis-dev/portcullis/scanner"
 	"github.com/portcullis-dev/portcullis/scanner/v1alpha1"
 	"github.com/portcullis-dev/portcullis/signer/registry"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // Databases of two mornings.
@@ -78,6 +80,58 @@ func TestAScanIsRenewedOnceForADatabase(t *testing.T) {
 	got := b.get(digestOf(1))
 	if !pending(got) || !got.Spec.Background || !slices.Contains(got.Spec.Repositories, copy2.String()) {
 		t.Errorf("the object is %+v, want it to wait in the background, for both repositories", got.Spec)
+	}
+}
+
+// Whoever may create a pod can have the first scan of a digest look in a repository that does not have it.
+func TestAScanThatFailedGetsTheRepositoryFromWhichItsImageRuns(t *testing.T) {
+	b := newBench(t)
+	b.ask(b.asker(), copy2, digestOf(1))
+	scan := func(ctx context.Context, work Work) (Outcome, error) {
+		if work.Repositories[0] != shop {
+			return Outcome{}, errors.New("there is no such image")
+		}
+		return with(old)(ctx, work)
+	}
+	b.round(b.worker("one", scan))
+	if !b.renew(shop, digestOf(1), newer) || b.renew(shop, digestOf(1), newer) {
+		t.Error("the repository was not written once")
+	}
+	b.pass(DefaultBackoff - time.Second)
+	b.round(b.worker("one", scan))
+	if got := b.get(digestOf(1)).Status; got.Phase != v1alpha1.PhaseFailed || got.Attempts != 1 {
+		t.Errorf("its status is %+v, want that asking again has it tried no earlier", got)
+	}
+	b.pass(time.Second)
+	b.round(b.worker("one", scan))
+	if got := b.get(digestOf(1)); got.Status.Phase != v1alpha1.PhaseDone {
+		t.Errorf("its status is %+v, its repositories are %q, want it scanned", got.Status, got.Spec.Repositories)
+	}
+}
+
+func TestAScanThatFailsIsKeptWhileItsImageRuns(t *testing.T) {
+	const keep = 50 * time.Hour
+	b := newBench(t)
+	b.ask(b.asker(), shop, digestOf(1))
+	keeps := func(o *Options) { o.Keep = keep }
+	b.round(b.worker("one", with(old), keeps))
+	known := b.statement(digestOf(1))
+	failing := b.worker("one", func(context.Context, Work) (Outcome, error) { return Outcome{}, errors.New("the registry is down") }, keeps)
+	writes := 0
+	for range 2 * keep / time.Hour {
+		b.pass(time.Hour)
+		b.round(failing)
+		if b.renew(shop, digestOf(1), old) {
+			writes++
+		}
+	}
+	if got := b.statement(digestOf(1)); got != known || writes < 2 || writes > 6 {
+		t.Errorf("after twice the time its statement is %q, and it was written %d times, want %q and now and then", got, writes, known)
+	}
+	b.pass(keep + time.Hour)
+	b.round(failing)
+	if _, err := b.client.get(t.Context(), "sha256-"+digestOf(1)[7:]); !apierrors.IsNotFound(err) {
+		t.Errorf("when it runs no more: got %v, want that it is gone", err)
 	}
 }
 
@@ -169,6 +223,9 @@ func TestOneImageTellsOfANewDatabase(t *testing.T) {
 	if !slices.Equal(order, first) {
 		t.Fatalf("scanned were %q, want %q", order, first)
 	}
+	b.status(digestOf(2), func(s *v1alpha1.ImageScanStatus) { // which failed since, with the newer one: nobody listens to it
+		s.Phase, s.NextAttempt, s.Database = v1alpha1.PhaseFailed, at(b.now().Add(24*time.Hour)), &v1alpha1.Database{UpdatedAt: *at(newer)}
+	})
 	database = newer // and the first scan that is to tell of it does not
 	b.round(w)
 	b.round(w)

@@ -266,7 +266,8 @@ func (w *Worker) telling(all []*v1alpha1.ImageScan, now time.Time) *v1alpha1.Ima
 	var oldest *v1alpha1.ImageScan
 	for _, scan := range all {
 		status := &scan.Status
-		if status.Phase == v1alpha1.PhaseRunning || !outdated(scan, database) {
+		// One that has failed since is not listened to: its object has the database of the scan before.
+		if status.Phase == v1alpha1.PhaseRunning || status.Phase != v1alpha1.PhaseFailed && !outdated(scan, database) {
 			return nil
 		}
 		if status.Phase == v1alpha1.PhaseDone && status.FinishedAt != nil && (oldest == nil || status.FinishedAt.Before(oldest.Status.FinishedAt)) {
