@@ -211,7 +211,7 @@ func (l *eventLoad) settled(ctx context.Context) error {
 	return err
 }
 
-// state goes through all events that are older than an age: each has one Quarantine that holds, or was released, with one Incident.
+// state goes through all events that are older than an age: each has one Quarantine, which holds, with one Incident, or was released.
 func (l *eventLoad) state(ctx context.Context, age time.Duration) (wrong []string, err error) {
 	list, err := l.store.List(ctx)
 	if err != nil {
@@ -245,7 +245,7 @@ func (l *eventLoad) answer(one *victim, q *runtimev1alpha1.Quarantine) string {
 		return "there is no Quarantine"
 	case release && q.Status.Phase != runtimev1alpha1.PhaseReleased, !release && q.Status.Phase != runtimev1alpha1.PhaseContained && q.Spec.Release == nil:
 		return fmt.Sprintf("it is %s (%s), asked to be released: %t", q.Status.Phase, q.Status.Reason, release)
-	case len(q.Status.Incidents) != 1:
+	case q.Spec.Release == nil && len(q.Status.Incidents) != 1: // a release takes them back
 		return fmt.Sprintf("it made %d Incidents: %q", len(q.Status.Incidents), q.Status.Incidents)
 	case q.Status.Reopened != 0:
 		return "it was answered twice"
