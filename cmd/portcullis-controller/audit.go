@@ -210,7 +210,7 @@ func rescans(config *rest.Config, scans *queue.Client, images *judging.Images, p
 			}
 			patrolling.Rescanned(digests)
 		},
-		Metrics: counts, Log: log,
+		Missing: patrolling.Scans, Metrics: counts, Log: log,
 	})}, nil
 }
 

@@ -98,6 +98,7 @@ type Patrol struct {
 	objects map[audit.Reference]bool // to be looked at one by one
 	urgent  map[audit.Reference]bool // to be looked at before anything else
 	blind   bool                     // which images run is not known, since pods are not looked at
+	queue   string                   // why nothing is scanned again, "" if it is
 	readers map[reader]time.Time     // objects that policies read have changed, since then
 	lineup  *admission.Lineup        // that all passes so far were for
 	gaps    map[string]audit.Gap
@@ -168,6 +169,14 @@ func (p *Patrol) Running() map[string]audit.Use { return p.ledger.Running() }
 func (p *Patrol) Rescanned(digests []string) {
 	p.rush(p.ledger.Using(digests))
 	p.Wake()
+}
+
+// Scans notes why images that run are not scanned again, "" when they are: until then the audit is not complete. Whoever knows it says
+// it in the log.
+func (p *Patrol) Scans(missing string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = missing
 }
 
 // Members has the shares looked at: what belongs to others is forgotten, and what belongs to this replica now is judged.
@@ -359,6 +368,9 @@ func (p *Patrol) Gaps() []audit.Gap {
 	}
 	if p.blind {
 		gaps = append(gaps, blindness)
+	}
+	if p.queue != "" {
+		gaps = append(gaps, audit.Gap{What: "scans", Reason: p.queue})
 	}
 	slices.SortFunc(gaps, func(a, b audit.Gap) int { return strings.Compare(a.What, b.What) })
 	return gaps

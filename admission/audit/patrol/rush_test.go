@@ -2,6 +2,7 @@ package patrol
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/portcullis-dev/portcullis/admission"
@@ -34,5 +35,18 @@ func TestTooMuchToRushIsOnePassOverItsKinds(t *testing.T) {
 	p.rush(many("pods"))
 	if len(p.pending) != 1 {
 		t.Errorf("what waits is %+v, want everything, which does for pods", p.pending)
+	}
+}
+
+func TestTheAuditIsNotCompleteWithoutTheQueueOfScans(t *testing.T) {
+	p := New(Options{Reviewer: &admission.Reviewer{}})
+	p.passed = true
+	p.Scans("it may not be read")
+	p.forget(nil, nil) // what a pass knows of kinds says nothing of it
+	if got, want := p.Gaps(), []audit.Gap{{What: "scans", Reason: "it may not be read"}}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if p.Scans(""); len(p.Gaps()) > 0 {
+		t.Errorf("got %v once it is read again, want none", p.Gaps())
 	}
 }

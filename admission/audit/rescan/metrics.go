@@ -45,7 +45,15 @@ func (m *Metrics) saw(images map[state]int, database time.Time) {
 	for _, is := range []state{stateCurrent, stateOutdated, stateWaiting, stateFailed, stateNone} {
 		m.images.WithLabelValues(string(is)).Set(float64(images[is]))
 	}
-	if !database.IsZero() {
-		m.database.Set(float64(database.Unix()))
+	if database.IsZero() {
+		m.database.Set(0)
+		return
 	}
+	m.database.Set(float64(database.Unix()))
+}
+
+// lost takes back what was seen: the queue is not known any more.
+func (m *Metrics) lost() {
+	m.images.Reset()
+	m.database.Set(0)
 }

@@ -33,6 +33,8 @@ const (
 	// ahead is how far the clock of who makes databases may be ahead of this one. What is further in the future is no database: it
 	// would make every scan outdated for ever.
 	ahead = 10 * time.Minute
+	// held is the time before an image is asked for again that the API server refuses, or whose scan fails, which is tried again by itself.
+	held = time.Hour
 	// unseen is how long something that was asked for may take to be seen in the queue.
 	unseen = time.Minute
 	// absent is the time before it is looked again for a queue that is not there; watchPause before a watch that failed is tried again.
@@ -42,7 +44,7 @@ const (
 // Queue takes requests for scans.
 type Queue interface {
 	// Renew asks for a scan of an image whose last one was made with a database older than one that was made at some time, or that has
-	// none. It says whether it had to: another replica may have been faster.
+	// none; one that has failed it gives the repository, and keeps. It says whether it had to: another replica may have been faster.
 	Renew(ctx context.Context, repository registry.Repository, digest string, database time.Time) (bool, error)
 }
 
@@ -55,6 +57,8 @@ type Options struct {
 	Running func() map[string]audit.Use
 	// Scanned is told of images that run and have a new scan, those with the most critical findings first.
 	Scanned func(digests []string)
+	// Missing is told why the queue is not known and nothing is asked for, "" when it is known again; nil for nobody.
+	Missing func(reason string)
 	// MaxWaiting is DefaultMaxWaiting for 0.
 	MaxWaiting int
 	Metrics    *Metrics
@@ -72,6 +76,7 @@ type Rescan struct {
 	scans  map[string]scan
 	news   map[string]bool      // digests with a scan that nobody was told of
 	asked  map[string]time.Time // digests that were asked for and whose objects have not been seen since
+	later  map[string]time.Time // digests that are not asked for before then
 	silent string               // why the queue is not known, as it was said last
 }
 
@@ -87,11 +92,15 @@ func New(options Options) *Rescan {
 	if options.Metrics == nil {
 		options.Metrics = NewMetrics()
 	}
-	return &Rescan{options: options, woken: make(chan struct{}, 1), scans: map[string]scan{}, news: map[string]bool{}, asked: map[string]time.Time{}}
+	if options.Missing == nil {
+		options.Missing = func(string) {}
+	}
+	return &Rescan{later: map[string]time.Time{}, options: options, woken: make(chan struct{}, 1), scans: map[string]scan{}, news: map[string]bool{}, asked: map[string]time.Time{}}
 }
 
 // Run asks until the context ends.
 func (r *Rescan) Run(ctx context.Context) {
+	r.options.Missing("the ImageScans have not been read yet")
 	var following sync.WaitGroup
 	defer following.Wait()
 	following.Go(func() { r.follow(ctx) })
@@ -159,6 +168,11 @@ func (r *Rescan) missing(why string, err error) {
 		}
 	}
 	r.silent, r.listed = why, false
+	r.options.Metrics.lost()
+	if err != nil {
+		why += ": " + err.Error()
+	}
+	r.options.Missing(why)
 }
 
 // list reads the queue whole.
@@ -180,6 +194,7 @@ func (r *Rescan) list(ctx context.Context) (version string, err error) {
 		r.options.Log.Info("following the ImageScans again")
 	}
 	r.listed, r.silent = true, ""
+	r.options.Missing("")
 	poke(r.woken)
 	return version, nil
 }
@@ -194,6 +209,9 @@ func (r *Rescan) saw(object audit.Object, gone bool) (digest string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.asked, digest)
+	if now.phase == v1alpha1.PhaseDone && !now.waiting {
+		delete(r.later, digest)
+	}
 	if gone {
 		delete(r.scans, digest)
 		return digest
@@ -246,19 +264,34 @@ func (r *Rescan) turn(ctx context.Context) {
 	}
 	for _, one := range due {
 		r.mu.Lock()
-		r.asked[one.digest] = r.options.Now()
+		if one.scan.phase == v1alpha1.PhaseFailed {
+			r.later[one.digest] = r.options.Now().Add(held)
+		} else {
+			r.asked[one.digest] = r.options.Now()
+		}
 		r.mu.Unlock()
 		asked, err := r.options.Queue.Renew(ctx, one.use.Repository, one.digest, database)
 		if err != nil {
 			if ctx.Err() == nil {
 				r.options.Log.Warn("asking for a scan of an image that runs fails: it is tried again", "image", one.use.Repository.String()+"@"+one.digest, "error", err)
 			}
-			return
+			if ctx.Err() != nil || !alone(err) {
+				return
+			}
+			r.mu.Lock()
+			delete(r.asked, one.digest)
+			r.later[one.digest] = r.options.Now().Add(held)
+			r.mu.Unlock()
 		}
 		if asked {
 			r.options.Metrics.asked.Inc()
 		}
 	}
+}
+
+// alone says of an error that it is about one image: the API server has answered and may take the next one.
+func alone(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
 }
 
 // candidate is an image to ask for.
@@ -269,7 +302,7 @@ type candidate struct {
 	scan   scan
 }
 
-// due are the images to ask for now, the most pressing first, and when the newest database was made. ok says whether the queue is known.
+// due are the images to ask for now, the most pressing first and those whose scans fail last, and when the newest database was made. ok says whether the queue is known.
 func (r *Rescan) due() (due []candidate, database time.Time, ok bool) {
 	running := r.options.Running()
 	now := r.options.Now()
@@ -279,6 +312,7 @@ func (r *Rescan) due() (due []candidate, database time.Time, ok bool) {
 		return nil, time.Time{}, false
 	}
 	maps.DeleteFunc(r.asked, func(_ string, at time.Time) bool { return now.Sub(at) >= unseen })
+	maps.DeleteFunc(r.later, func(_ string, at time.Time) bool { return !now.Before(at) })
 	database, since := r.database(now)
 	waiting := len(r.asked)
 	for _, s := range r.scans {
@@ -287,25 +321,35 @@ func (r *Rescan) due() (due []candidate, database time.Time, ok bool) {
 		}
 	}
 	counts := map[state]int{}
+	var failing []candidate
 	for digest, use := range running {
 		s, known := r.scans[digest]
 		_, asked := r.asked[digest]
 		is := stateOf(s, known, asked, database)
 		counts[is]++
+		if _, waits := r.later[digest]; waits {
+			continue
+		}
+		if is == stateFailed {
+			failing = append(failing, candidate{digest, use, known, s})
+		}
 		if is == stateNone || is == stateOutdated && (!s.finished.After(since) || now.Sub(s.finished) >= lag) {
 			due = append(due, candidate{digest, use, known, s})
 		}
 	}
 	r.options.Metrics.saw(counts, database)
 	slices.SortFunc(due, compare)
-	return due[:min(len(due), max(r.options.MaxWaiting-waiting, 0))], database, true
+	slices.SortFunc(failing, compare)
+	// Those that fail are in the queue anyway.
+	return append(due[:min(len(due), max(r.options.MaxWaiting-waiting, 0))], failing[:min(len(failing), r.options.MaxWaiting)]...), database, true
 }
 
-// database is when the newest database was made that a scan tells of, and since when scans do. r.mu is held.
+// database is when the newest database was made that a scan tells of, and since when scans do. One that has failed since tells of none: its
+// object has the database of the scan before, and the time of the failure. r.mu is held.
 func (r *Rescan) database(now time.Time) (made, since time.Time) {
 	for _, s := range r.scans {
 		switch {
-		case s.database.After(now.Add(ahead)):
+		case s.phase == v1alpha1.PhaseFailed, s.database.After(now.Add(ahead)):
 		case s.database.After(made):
 			made, since = s.database, s.finished
 		case s.database.Equal(made) && s.finished.Before(since):

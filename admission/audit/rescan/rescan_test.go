@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/portcullis-dev/portcullis/admission/audit"
 	"github.com/portcullis-dev/portcullis/scanner/v1alpha1"
@@ -89,7 +91,7 @@ func TestTheWorstAndTheNewestComeFirst(t *testing.T) {
 	} {
 		b.scans[digestOf(name)] = s
 	}
-	b.turns(t, "never and new", "never", "two critical", "critical", "high", "clean and new", "clean")
+	b.turns(t, "never and new", "never", "two critical", "critical", "high", "clean and new", "clean", "failing")
 	b.turns(t) // they have not been seen since
 	b.now = noon.Add(unseen)
 	b.turns(t, "never and new", "never", "two critical", "critical", "high", "clean and new", "clean")
@@ -122,6 +124,84 @@ func TestNoMoreWaitThanAllowed(t *testing.T) {
 	b.scans[digestOf("0")] = done(night, 0, 0, 0)
 	delete(b.Rescan.asked, digestOf("0"))
 	b.turns(t, "3")
+}
+
+// The first repository that somebody named may not have the image; the one from which it runs does.
+func TestAScanThatFailsIsAskedForNowAndThen(t *testing.T) {
+	b := newBench(map[string]audit.Use{"failing": {}})
+	b.scans[digestOf("failing")] = scan{phase: v1alpha1.PhaseFailed}
+	for n := range DefaultMaxWaiting { // the queue is full
+		b.scans[digestOf(fmt.Sprint("other ", n))] = scan{waiting: true}
+	}
+	b.turns(t, "failing")
+	b.now = noon.Add(held - time.Second)
+	b.turns(t)
+	b.now = noon.Add(held)
+	b.turns(t, "failing")
+	clear(b.scans)
+	b.scans[digestOf("current")] = done(morning, 2*time.Hour, 0, 0)
+	b.saw(audit.Object{Raw: fmt.Appendf(nil, `{"spec":{"digest":%q,"requestedAt":%q},"status":{"phase":"Done","finishedAt":%q}}`, digestOf("failing"), night.Format(time.RFC3339), night.Format(time.RFC3339))}, false)
+	b.turns(t, "failing") // it has worked since, with an older database
+}
+
+// Whoever may create pods can make a name that the API server takes in none of its objects.
+func TestAnImageThatIsRefusedKeepsNoneOut(t *testing.T) {
+	running := map[string]audit.Use{"never": {Since: night}}
+	for n := range DefaultMaxWaiting {
+		running[fmt.Sprint("refused ", n)] = audit.Use{Since: noon}
+	}
+	b := newBench(running)
+	take := b.options.Queue.(queueFunc)
+	b.options.Queue = queueFunc(func(digest string, database time.Time) (bool, error) {
+		if b.names[digest] != "never" {
+			return false, fmt.Errorf("asking: %w", apierrors.NewInvalid(schema.GroupKind{}, "x", nil))
+		}
+		return take(digest, database)
+	})
+	b.turns(t)
+	b.turns(t, "never")
+}
+
+// What a scan that failed has is the database of the one before, and the time of the failure.
+func TestAScanThatFailedTellsOfNoDatabase(t *testing.T) {
+	b := newBench(map[string]audit.Use{"old": {}})
+	b.scans[digestOf("old")] = done(night, 8*time.Hour, 0, 0)
+	failed := done(morning, time.Minute, 0, 0)
+	failed.phase = v1alpha1.PhaseFailed
+	b.scans[digestOf("failed")] = failed
+	b.turns(t)
+}
+
+func TestAQueueThatIsLostIsToldAndItsFiguresAreTakenBack(t *testing.T) {
+	b := newBench(map[string]audit.Use{"old": {}})
+	var told []string
+	b.options.Missing = func(reason string) { told = append(told, reason) }
+	figures := func(series int, database time.Time) {
+		t.Helper()
+		want := 0.0
+		if !database.IsZero() {
+			want = float64(database.Unix())
+		}
+		if n, at := testutil.CollectAndCount(b.options.Metrics, "portcullis_audit_images"), testutil.ToFloat64(b.options.Metrics.database); n != series || at != want {
+			t.Errorf("there are %d series of images, and the database is of %v; want %d and %v", n, at, series, want)
+		}
+	}
+	b.scans[digestOf("old")] = done(night, 8*time.Hour, 0, 0)
+	b.turns(t)
+	figures(5, night)
+	b.missing("following fails", errors.New("connection refused"))
+	figures(0, time.Time{})
+	if want := []string{"following fails: connection refused"}; !slices.Equal(told, want) {
+		t.Errorf("told was %q, want %q", told, want)
+	}
+	b.turns(t)
+	figures(0, time.Time{})
+	b.listed = true
+	b.turns(t)
+	figures(5, night)
+	delete(b.scans, digestOf("old"))
+	b.turns(t, "old")
+	figures(5, time.Time{})
 }
 
 func TestAQueueThatFailsEndsTheTurn(t *testing.T) {
