@@ -20,6 +20,7 @@ type Ledger struct {
 	texts  map[string]string
 	gone   map[key]string // objects that were deleted while a pass ran, with their versions
 	pass   uint64         // counts passes
+	begun  uint64         // counts judgements
 }
 
 // page is what is kept of a scope.
@@ -52,7 +53,8 @@ func NewLedger(scopeOf func(Reference) string) *Ledger {
 type Judged struct {
 	// Before is what was found before, nil where the object is new here.
 	Before *Result
-	// Stale says that a newer state of the object is known: nothing changes.
+	// Stale says that a newer state of the object is known, or what was found by a judgement of this one that was begun later: nothing
+	// changes.
 	Stale bool
 	// Changed says that something else was found than before.
 	Changed bool
@@ -68,6 +70,14 @@ func (l *Ledger) Begin() uint64 {
 	clear(l.gone)
 	clear(l.texts) // those of the findings that there are come again
 	return l.pass
+}
+
+// Number numbers a judgement that is about to begin, see [Result].Number.
+func (l *Ledger) Number() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun++
+	return l.begun
 }
 
 // Put takes in what was found of an object. content is a hash of what was judged, version its resourceVersion. Of a result that
@@ -86,7 +96,9 @@ func (l *Ledger) Put(r Result, content uint64, version string) Judged {
 	was := p.entries[k]
 	var judged Judged
 	if was != nil {
-		if was.result.Object.UID == r.Object.UID && older(version, was.version) {
+		// What was begun earlier may not know yet what the later one does, of an image or of an exception.
+		late := r.Number != 0 && r.Number < was.result.Number && !older(was.version, version)
+		if was.result.Object.UID == r.Object.UID && (late || older(version, was.version)) {
 			was.pass = l.pass
 			return Judged{Stale: true}
 		}
@@ -97,7 +109,7 @@ func (l *Ledger) Put(r Result, content uint64, version string) Judged {
 			r.At = before.At
 		}
 		if !judged.Changed && before.Owner != nil == (r.Owner != nil) && before.Dormant == r.Dormant && before.Object == r.Object && before.Matched == r.Matched {
-			was.content, was.version, was.judged, was.pass, was.result.Revision, was.result.Running = content, version, at, l.pass, r.Revision, r.Running
+			was.content, was.version, was.judged, was.pass, was.result.Number, was.result.Revision, was.result.Running = content, version, at, l.pass, r.Number, r.Revision, r.Running
 			return judged
 		}
 	} else {

@@ -110,6 +110,9 @@ type Result struct {
 	At time.Time `json:"at"`
 	// Running is what a pod runs, where somebody wants to know; nil for anything else.
 	Running *Running `json:"-"`
+	// Number is that of the judgement, from [Ledger.Number] before it began: of two of the same state the one that began later counts. 0
+	// is of none.
+	Number uint64 `json:"-"`
 }
 
 // Owner is a controller that an object names.

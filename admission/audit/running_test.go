@@ -121,3 +121,32 @@ func TestScopesWithNewCriticalFindingsAreWrittenFirst(t *testing.T) {
 		t.Errorf("once it was read: got %q, want %q", got, want)
 	}
 }
+
+// A judgement may have begun before a scan was forgotten that another one, begun later and over sooner, has read anew.
+func TestAJudgementThatBeganEarlierDoesNotUndoALaterOne(t *testing.T) {
+	pod := func(severity string, number uint64) Result {
+		return Result{
+			Object:   Reference{Version: "v1", Kind: "Pod", Resource: "pods", Namespace: "shop", Name: "a", UID: "u"},
+			Findings: []policies.Finding{{Policy: "some", Severity: severity}}, Number: number,
+		}
+	}
+	for name, test := range map[string]struct {
+		versions [2]string // of the later one, and then of the earlier one
+		want     string
+	}{
+		"of the same state":                            {[2]string{"7", "7"}, "critical"},
+		"of states of which none is known to be newer": {[2]string{"x", "y"}, "critical"},
+		"unless it judged a newer state":               {[2]string{"7", "8"}, "low"},
+	} {
+		ledger := NewLedger(func(r Reference) string { return r.Namespace })
+		ledger.Begin()
+		earlier, later := ledger.Number(), ledger.Number()
+		ledger.Put(pod("high", 0), 1, test.versions[0])
+		ledger.Put(pod("critical", later), 1, test.versions[0])
+		ledger.Put(pod("critical", later), 1, test.versions[0]) // says the same
+		judged := ledger.Put(pod("low", earlier), 1, test.versions[1])
+		if got := ledger.Read("shop")[0].Findings[0].Severity; got != test.want || judged.Stale != (test.want == "critical") {
+			t.Errorf("%s: what counts is %s, stale %v; want %s", name, got, judged.Stale, test.want)
+		}
+	}
+}

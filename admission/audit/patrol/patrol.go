@@ -392,8 +392,9 @@ func (p *Patrol) sees(kinds []stored.Kind) {
 
 // judge judges an object and keeps what was found.
 func (p *Patrol) judge(ctx context.Context, object audit.Object, first bool) {
-	began := p.options.Now()
+	began, number := p.options.Now(), p.ledger.Number()
 	result, request, verdict := p.auditor.Examine(ctx, object)
+	result.Number = number
 	if ctx.Err() != nil {
 		return // what was judged after the end is a fault of the end
 	}
