@@ -80,8 +80,14 @@ func TestANodeRunsWhatItPulls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if log, err := client.CoreV1().Pods("default").GetLogs("cart", &corev1.PodLogOptions{}).DoRaw(ctx); err != nil || !strings.Contains(string(log), "listening on") {
-		t.Errorf("reading the log: got %q, %v, want what the program prints", log, err)
+	// It runs a moment before it prints.
+	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		log, err := client.CoreV1().Pods("default").GetLogs("cart", &corev1.PodLogOptions{}).DoRaw(ctx)
+		last = fmt.Errorf("got %q, %w", log, err)
+		return strings.Contains(string(log), "listening on"), err
+	})
+	if err != nil {
+		t.Errorf("reading the log: %v: %v, want what the program prints", err, last)
 	}
 	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 		output, err := cluster.Exec(ctx, config, "default", "cart", "hello there\n", "/program", "print")
