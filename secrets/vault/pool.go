@@ -283,6 +283,9 @@ func (p *Pool) share(ctx context.Context, conn *connection, key string, read fun
 		return copied(held), nil
 	}
 	done := p.flights.DoChan(key, func() (any, error) {
+		if held := p.held(key); held != nil { // whoever looked before it was held, and comes here after
+			return held, nil
+		}
 		// It is for all that wait, whoever of them gives up.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharedTimeouts*conn.timeout)
 		defer cancel()
