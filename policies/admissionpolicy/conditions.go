@@ -62,6 +62,32 @@ const (
 	accountPrefix     = "system:serviceaccount:"
 )
 
+const (
+	// An API server takes no more matchConditions (validateMatchConditions in pkg/apis/admissionregistration/validation).
+	maxConditions = 64
+	// maxExceptionText is how many bytes of exceptions one condition holds. CEL reads no expression of more than 100,000
+	// characters, and one may cost 1,000,000: a regular expression costs about 6 for each of its characters where the text has
+	// 253, the longest name.
+	maxExceptionText = 64 << 10
+	// maxConditionText is how many bytes all conditions have: they may cost 2,500,000 together.
+	maxConditionText = 256 << 10
+)
+
+// tooLarge says why an API server would refuse these conditions, or requests because of them; "" if it would not.
+func (m *matched) tooLarge() string {
+	size := 0
+	for _, condition := range m.conditions {
+		size += len(condition.Expression)
+		if len(condition.Expression) > maxExceptionText+maxExceptionText/4 {
+			size = maxConditionText + 1
+		}
+	}
+	if len(m.conditions) > maxConditions || size > maxConditionText {
+		return "its match and its exceptions are more than the API server evaluates: fewer exceptions with more namespaces each take less"
+	}
+	return ""
+}
+
 // matched are the conditions of one policy.
 type matched struct {
 	conditions []admissionregistrationv1.MatchCondition
@@ -187,13 +213,12 @@ func (m *matched) accounts(patterns []string) string {
 // exceptions leave out what the bundle's exceptions waive. Those for single containers leave out the whole object, and no
 // condition knows when one ends: both is milder than the webhook, never stricter.
 func (x *export) exceptions(m *matched, policy, namespace string) {
-	n := 0
+	var excepted []string
 	for k := range x.bundle.Exceptions {
 		e := &x.bundle.Exceptions[k]
 		if e.Policy != policy || !x.options.Now.Before(e.Ends()) {
 			continue
 		}
-		n++
 		in := m.any(namespace, e.Selector.Namespaces)
 		switch {
 		case len(e.Selector.Namespaces) == 0:
@@ -210,14 +235,34 @@ func (x *export) exceptions(m *matched, policy, namespace string) {
 		if len(e.Selector.Names) > 0 {
 			terms = append(terms, nameExpression+" != ''", "("+m.any(nameExpression, e.Selector.Names)+")")
 		}
-		m.add(fmt.Sprintf("not-exception-%d", n), "!("+strings.Join(terms, " && ")+")")
+		excepted = append(excepted, strings.Join(terms, " && "))
 		m.milder = append(m.milder, fmt.Sprintf("exception %s ends on %s, and its objects stay excepted until it is exported again", e.Name, e.Expires))
 		if len(e.Selector.Containers) > 0 {
 			m.milder = append(m.milder, fmt.Sprintf("exception %s is for single containers; its objects are left out as a whole", e.Name))
 		}
 	}
+	for n, together := range ofSize(excepted, maxExceptionText) {
+		name := "not-excepted"
+		if n > 0 {
+			name = fmt.Sprintf("not-excepted-%d", n+1)
+		}
+		m.add(name, "!("+strings.Join(together, " || ")+")")
+	}
 	if granting := x.bundle.ClusterExcepts(policy); len(granting) > 0 && !x.options.IgnoreClusterExceptions {
 		m.add("no-exceptions-of-the-cluster", "!("+namespace+" != '' && ("+m.any(namespace, granting)+"))")
 		m.milder = append(m.milder, "namespaces that may grant exceptions in the cluster are left out: "+strings.Join(granting, ", "))
 	}
+}
+
+// ofSize puts texts together, no more than so many bytes of them.
+func ofSize(texts []string, most int) [][]string {
+	var groups [][]string
+	size := 0
+	for _, text := range texts {
+		if size += len(text); len(groups) == 0 || size > most {
+			groups, size = append(groups, nil), len(text)
+		}
+		groups[len(groups)-1] = append(groups[len(groups)-1], text)
+	}
+	return groups
 }

@@ -126,10 +126,7 @@ func (x *export) instance(i policies.Instance, where reach) error {
 	policy := x.bundle.Policies[i.Policy]
 	enforcement := i.EnforcementAt(x.options.Now)
 	if reason := x.unsuitable(policy, &i, enforcement); reason != "" {
-		left := Left{Policy: i.Policy, Instance: i.Name, Profile: where.profile, Reason: reason}
-		if !slices.Contains(x.result.Left, left) { // by each way to have a profile
-			x.result.Left = append(x.result.Left, left)
-		}
+		x.leave(&i, where, reason)
 		return nil
 	}
 	c := &composition{policy: policy, instance: &i}
@@ -140,6 +137,10 @@ func (x *export) instance(i policies.Instance, where reach) error {
 	match, err := x.conditions(policy, &i, where)
 	if err != nil {
 		return fmt.Errorf("%s: %w", i.Name, err)
+	}
+	if reason := match.tooLarge(); reason != "" {
+		x.leave(&i, where, reason)
+		return nil
 	}
 	spec.MatchConditions = match.conditions
 	spec.MatchConstraints.NamespaceSelector = both(where.namespaces, selectorOf(i.Match))
@@ -159,6 +160,13 @@ func (x *export) instance(i policies.Instance, where reach) error {
 	}
 	x.add(Exported{Policy: i.Policy, Instance: i.Name, Profile: where.profile, Actions: actions, Milder: milder}, where, spec)
 	return nil
+}
+
+func (x *export) leave(i *policies.Instance, where reach, reason string) {
+	left := Left{Policy: i.Policy, Instance: i.Name, Profile: where.profile, Reason: reason}
+	if !slices.Contains(x.result.Left, left) { // by each way to have a profile
+		x.result.Left = append(x.result.Left, left)
+	}
 }
 
 // unsuitable says why a configured policy cannot be exported, "" if it can.

@@ -63,6 +63,9 @@ type Policy struct {
 	message    cel.Program
 }
 
+// maxConditions is what an API server takes (validateMatchConditions in pkg/apis/admissionregistration/validation).
+const maxConditions = 64
+
 // Compile fails where an API server would refuse the policy.
 func (s *Server) Compile(exported *admissionpolicy.Exported) (*Policy, error) {
 	spec := &exported.Object.Spec
@@ -77,8 +80,16 @@ func (s *Server) Compile(exported *admissionpolicy.Exported) (*Policy, error) {
 		}
 		return s.env.Program(ast, cel.InterruptCheckFrequency(celconfig.CheckFrequency))
 	}
+	if len(spec.MatchConditions) > maxConditions {
+		return nil, fmt.Errorf("%s: got %d matchConditions, want at most %d", exported.Name, len(spec.MatchConditions), maxConditions)
+	}
+	names := map[string]bool{}
 	var err error
 	for _, condition := range spec.MatchConditions {
+		if names[condition.Name] {
+			return nil, fmt.Errorf("%s: got two matchConditions %s, want one", exported.Name, condition.Name)
+		}
+		names[condition.Name] = true
 		program, err := one(condition.Expression, cel.BoolType)
 		if err != nil {
 			return nil, err
@@ -196,6 +207,9 @@ func (c *Policy) Judge(ctx context.Context, r *Request) (Answer, error) {
 		if value != types.True {
 			return out, nil
 		}
+	}
+	if out.Cost > celconfig.RuntimeCELCostBudgetMatchConditions {
+		return out, fmt.Errorf("its conditions cost %d, more than the %d that they may", out.Cost, celconfig.RuntimeCELCostBudgetMatchConditions)
 	}
 	out.Matched = true
 	value, err := evaluate(c.validation)
