@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/portcullis-dev/portcullis/admission"
+	"github.com/portcullis-dev/portcullis/admission/workload"
 	"github.com/portcullis-dev/portcullis/policies"
 	"github.com/portcullis-dev/portcullis/policies/admissionpolicy"
 	"github.com/portcullis-dev/portcullis/policies/admissionpolicy/celtest"
@@ -326,5 +327,59 @@ func TestManyExceptionsAreFewConditions(t *testing.T) {
 	}
 	if len(result.Left) != 1 || !strings.Contains(result.Left[0].Reason, "exceptions") {
 		t.Errorf("got %v left, want what has too many exceptions", result.Left)
+	}
+}
+
+// References of images are spelled out as the webhook does, whose policies compare them with the same parameters.
+func TestImagesAreSpelledOutAsTheWebhookDoes(t *testing.T) {
+	const rules = "# METADATA\n# title: X\n# description: X.\n# custom:\n#   severity: low\n#   match: {workload: any}\n#   remediation: Mend it.\npackage portcullis.acme.x\n\ndeny contains \"x\" if input.workload.hostPID\n"
+	bundle, err := policies.Load(fstest.MapFS{
+		"bundle.yaml": {Data: []byte("apiVersion: policy.portcullis.dev/v1alpha1\nkind: Bundle\nname: acme\nserial: 1\npolicies: [{policy: acme/x}]\n")},
+		"x.rego":      {Data: []byte(rules)}, "x.cel.yaml": {Data: []byte("deny: [variables.images]")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := admissionpolicy.Export(bundle, admissionpolicy.Options{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := sharedServer(t).Compile(&result.Exported[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const digest = "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	compared := 0
+	for _, host := range []string{
+		"", "docker.io/", "docker.io:443/", "index.docker.io/", "index.docker.io:443/", "registry-1.docker.io/", "registry-1.docker.io:443/", "docker.io:5000/",
+		"harbor/", "harbor:443/", "harbor:0443/", "harbor:05000/", "harbor:5000/", "harbor.acme.example/", "harbor.acme.example:443/", "harbor.acme.example:00443/", "harbor.acme.example:5443/",
+		"localhost/", "localhost:443/", "localhost:5000/", "[2001:db8::1]/", "[2001:db8::1]:443/", "10.0.0.1:443/", "ghcr.io/", "notdocker.io/", "a.docker.io:443/",
+	} {
+		for _, repository := range []string{"app", "library/app", "team/app", "docker.io/app", "team/docker.io/library/app", "localhost/app"} {
+			for _, suffix := range []string{"", ":1", ":443", digest, ":1.2-3" + digest} {
+				text := host + repository + suffix
+				image, err := workload.ParseImage(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				request := privileged("shop", "web", "jane")
+				request.Object = []byte(strings.Replace(string(request.Object), `"image":"a"`, fmt.Sprintf(`"image":%q`, text), 1))
+				got, err := judged(t.Context(), policy, &request, true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				canonical := image.Ref
+				if suffix == "" {
+					canonical = strings.TrimSuffix(canonical, ":latest") // expressions know whether a tag is written
+				}
+				if want := "acme/x: " + canonical + ". Mend it."; got.Message != want {
+					t.Errorf("%s: got %s, want %s", text, got.Message, want)
+				}
+				compared++
+			}
+		}
+	}
+	if compared < 700 {
+		t.Errorf("got %d references, want at least 700", compared)
 	}
 }

@@ -68,12 +68,17 @@ var standard = []variable{
 	{Name: "rules", Expression: "dyn(object).?rules.orValue(null) == null ? [] : dyn(object).rules"},
 }
 
-// canonical spells references of images out as registry/repository[:tag][@digest]: docker.io and library/ where they are
-// left out, no default port.
+// canonical spells references of images out as registry/repository[:tag][@digest], as [workload.Image] does: docker.io and
+// library/ where they are left out, one name for Docker Hub, no default port.
 func canonical(texts string) string {
 	return texts + ".filter(i, i != '')" +
-		".map(i, i.startsWith('index.docker.io/') ? i.substring(6) : i.replace(':443/', '/', 1))" +
-		".map(i, !i.contains('/') ? 'docker.io/library/' + i : " +
-		"i.startsWith('docker.io/') && !i.substring(10).contains('/') ? 'docker.io/library/' + i.substring(10) : " +
-		"i.split('/')[0].matches('[.:]|^localhost$') ? i : 'docker.io/' + i)"
+		".map(i, !i.contains('/') ? 'docker.io/library/' + i : i.split('/')[0].matches('[.:]|^localhost$') ? i : 'docker.io/' + i)" +
+		// A port is a number.
+		".map(i, i.matches('^[^/]*:0[0-9]{1,9}/') ? i.substring(0, i.indexOf('/')).substring(0, i.substring(0, i.indexOf('/')).lastIndexOf(':') + 1) + " +
+		"string(int(i.substring(i.substring(0, i.indexOf('/')).lastIndexOf(':') + 1, i.indexOf('/')))) + i.substring(i.indexOf('/')) : i)" +
+		// A name without dot is only known as a registry by its port.
+		".map(i, i.matches('^([^/]*[.[][^/]*|localhost):443/') ? i.replace(':443/', '/', 1) : i)" +
+		".map(i, i.startsWith('registry-1.docker.io/') ? i.substring(11) : " +
+		"i.matches('^(index[.])?docker[.]io/[^/]+$') ? 'docker.io/library/' + i.substring(i.indexOf('/') + 1) : " +
+		"i.startsWith('index.docker.io/') ? i.substring(6) : i)"
 }
