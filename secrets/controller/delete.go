@@ -115,26 +115,12 @@ func lastOf(all []secrets.Lease, status *v1alpha1.LeaseStatus) time.Time {
 
 // revokeHeld revokes leases and then the token that made them, which takes what Vault's policy did not let us revoke one by one.
 func (p *pass) revokeHeld(ctx context.Context, kept *v1alpha1.VaultLease) error {
-	session := p.m.session
-	if session == nil {
-		// The VaultAuth may be gone with the namespace; the token is still good.
-		conn := p.c.connection(kept.Spec.Connection)
-		if conn == nil {
-			return &secrets.Error{Reason: secrets.MissingReference, Message: "the VaultConnection " + kept.Spec.Connection + " of its leases is not there"}
-		}
-		p.conn = conn
-		object, _, _ := p.c.index(&p.c.auths).GetByKey(p.seen.Namespace + "/" + kept.Spec.Auth)
-		auth, ok := object.(*v1alpha1.VaultAuth)
-		if !ok || auth.Spec.Connection != conn.Name {
-			auth = holderOf(kept)
-		}
-		var err error
-		if session, err = p.c.resume(ctx, conn, auth, kept); lostBy(err) {
-			return nil // with the token its leases are gone
-		} else if err != nil {
-			return err
-		}
-		p.m.session = session
+	session, err := p.sessionOf(ctx, kept)
+	if lostBy(err) {
+		return nil // with the token its leases are gone
+	}
+	if err != nil {
+		return err
 	}
 	for _, one := range kept.Spec.Leases {
 		err := engine.Revoke(ctx, session, one)
@@ -148,6 +134,30 @@ func (p *pass) revokeHeld(ctx context.Context, kept *v1alpha1.VaultLease) error 
 		p.end(ctx, p.m.former)
 	}
 	return session.Revoke(ctx)
+}
+
+// sessionOf is the one that holds leases: the one in hand, or one by the token that is kept. The VaultAuth may be gone with the namespace; the
+// token is still good.
+func (p *pass) sessionOf(ctx context.Context, kept *v1alpha1.VaultLease) (Session, error) {
+	if p.m.session != nil {
+		return p.m.session, nil
+	}
+	conn := p.c.connection(kept.Spec.Connection)
+	if conn == nil {
+		return nil, &secrets.Error{Reason: secrets.MissingReference, Message: "the VaultConnection " + kept.Spec.Connection + " of its leases is not there"}
+	}
+	p.conn = conn
+	object, _, _ := p.c.index(&p.c.auths).GetByKey(p.seen.Namespace + "/" + kept.Spec.Auth)
+	auth, ok := object.(*v1alpha1.VaultAuth)
+	if !ok || auth.Spec.Connection != conn.Name {
+		auth = holderOf(kept)
+	}
+	session, err := p.c.resume(ctx, conn, auth, kept)
+	if err != nil {
+		return nil, err
+	}
+	p.m.session = session
+	return session, nil
 }
 
 // revokeShared revokes certificates and secret ids.

@@ -58,6 +58,19 @@ func (c *Controller) endIfFormer(ctx context.Context, kept *v1alpha1.VaultLease)
 	}
 	key := Key{KindSecret, owner.Namespace, owner.Name}
 	p := &pass{c: c, m: &mind{uid: live.UID}, key: key, now: c.o.Clock.Now(), seen: live, secret: live.Defaulted(), status: copyStatus(&live.Status)}
+	switch _, err := p.sessionOf(ctx, kept); secrets.ReasonOf(err) {
+	case "":
+	case secrets.TokenRevoked:
+		c.log.Info("leases of a VaultSecret that is no more have ended with their token", "object", key.String(), "leases", len(kept.Spec.Leases))
+		c.event(KindSecret, &live.ObjectMeta, "Normal", "FormerEnded", "what was issued for the VaultSecret that had this name before had ended with its token")
+		return c.o.Leases.Delete(ctx, kept.Name)
+	case secrets.LeaseLost:
+		c.event(KindSecret, &live.ObjectMeta, "Warning", "FormerKept", "what was issued for the VaultSecret that had this name before is not revoked, for the token of the VaultLease "+kept.Name+
+			" cannot be opened: "+messageOf(err)+": restore the key that sealed it, or revoke its leases in Vault and delete the VaultLease")
+		return err
+	default:
+		return err
+	}
 	if err := p.revokeHeld(ctx, kept); err != nil {
 		return err
 	}
@@ -78,14 +91,14 @@ func (c *Controller) secretNow(ctx context.Context, namespace, name string) (*v1
 	return v1alpha1.Decode[v1alpha1.VaultSecret](object)
 }
 
-// forgetEnded deletes a VaultLease whose token has ended, with all that it held.
+// forgetEnded deletes a VaultLease whose token has ended, with all that it held. One that cannot be opened may live.
 func (c *Controller) forgetEnded(ctx context.Context, kept *v1alpha1.VaultLease) error {
 	conn := c.connection(kept.Spec.Connection)
 	if conn == nil {
 		return &secrets.Error{Reason: secrets.MissingReference, Message: "the VaultConnection " + kept.Spec.Connection + " of its leases is not there"}
 	}
 	_, err := c.resume(ctx, conn, holderOf(kept), kept)
-	if !lostBy(err) {
+	if secrets.ReasonOf(err) != secrets.TokenRevoked {
 		return err
 	}
 	return c.o.Leases.Delete(ctx, kept.Name)

@@ -43,6 +43,53 @@ func newFormer(t *testing.T) *simulation {
 	return s
 }
 
+// unopened has the token of a lease be one that this installation cannot open: sealed by another key.
+func (s *simulation) unopened(uid string) {
+	s.t.Helper()
+	kept := s.leaseOf(uid)
+	kept.Spec.Token.Ciphertext = "c2VhbGVkIGZvciBhbm90aGVy"
+	if err := leases.NewStore(s.server, "portcullis-system").Put(s.t.Context(), kept); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Whoever cannot open the token cannot know that it has ended: the key may be restored after the cluster.
+func TestALeaseWhoseTokenCannotBeOpenedIsKeptAfterARestore(t *testing.T) {
+	s := newFormer(t)
+	s.unopened("uid-shop-db")
+	s.restored("db", func(*v1alpha1.VaultSecret) {})
+	told := map[string]int{}
+	for range 40 {
+		s.pass(time.Minute)
+		for reason, times := range s.told() {
+			told[reason] += times
+		}
+	}
+	s.synced("db", "")
+	s.vault.mu.Lock()
+	defer s.vault.mu.Unlock()
+	if s.leaseOf("uid-shop-db") == nil || s.vault.revoked != 0 || told["FormerKept"] == 0 || told["FormerRevoked"]+told["FormerEnded"] > 0 {
+		t.Errorf("%d were revoked, the lease is there: %t, and %v was told; want it to be kept, and that to be said", s.vault.revoked, s.leaseOf("uid-shop-db") != nil, told)
+	}
+}
+
+// What ended by itself was revoked by nobody.
+func TestALeaseWhoseTokenHasEndedIsNotSaidToBeRevoked(t *testing.T) {
+	s := newFormer(t)
+	s.vault.mu.Lock()
+	clear(s.vault.tokens)
+	s.vault.mu.Unlock()
+	s.restored("db", func(*v1alpha1.VaultSecret) {})
+	s.told()
+	s.await("the lease is forgotten", func() bool {
+		s.pass(time.Minute)
+		return s.leaseOf("uid-shop-db") == nil
+	})
+	if told := s.told(); told["FormerEnded"] != 1 || told["FormerRevoked"] > 0 {
+		t.Errorf("%v was told, want that it had ended", told)
+	}
+}
+
 // Nobody else knows the token: without it what was issued before would live on for as long as Vault lets it.
 func TestLeasesOfBeforeARestoreAreRevokedOnceThereAreOthers(t *testing.T) {
 	s := newFormer(t)
@@ -98,6 +145,19 @@ func TestLeasesWithoutAnObjectAreForgottenWhenTheyHaveEnded(t *testing.T) {
 	}
 	if s.leaseOf("uid-shop-db") == nil {
 		t.Fatal("it was forgotten while its token lives")
+	}
+	sealed := s.leaseOf("uid-shop-db").Spec.Token.Ciphertext
+	s.unopened("uid-shop-db")
+	for range 30 {
+		s.pass(time.Minute)
+	}
+	kept := s.leaseOf("uid-shop-db")
+	if kept == nil {
+		t.Fatal("it was forgotten though nobody knows whether its token lives")
+	}
+	kept.Spec.Token.Ciphertext = sealed
+	if err := leases.NewStore(s.server, "portcullis-system").Put(t.Context(), kept); err != nil {
+		t.Fatal(err)
 	}
 	s.vault.mu.Lock()
 	clear(s.vault.tokens)
