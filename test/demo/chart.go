@@ -387,7 +387,7 @@ A secret that changes in Vault:
   export VAULT_ADDR=VAULT-ADDRESS VAULT_CACERT=VAULT-CA VAULT_TOKEN=VAULT-TOKEN
   vault kv put secret/shop/api key=another && kubectl --namespace shop get secret cart-api --watch
 
-Logs of all pods: LOGS
+Logs: kubectl --namespace portcullis-system logs NAME, or LOGS
 `
 
 // writeEvent writes an event about a pod that runs, and gives the command that sends it.

@@ -86,6 +86,11 @@ func TestAnInstallation(t *testing.T) {
 	if err != nil || len(names) != 2 {
 		t.Fatalf("got pods %v and %v, want two of the webhook", names, err)
 	}
+	tail := int64(100)
+	log, err := i.Client.CoreV1().Pods(Namespace).GetLogs(names[0], &corev1.PodLogOptions{TailLines: &tail}).DoRaw(ctx)
+	if err != nil || !strings.Contains(string(log), `"msg":"serving"`) {
+		t.Errorf("the log of %s: got %q and %v, want that it serves", names[0], log, err)
+	}
 	for _, name := range names {
 		i.Process(name).Kill()
 	}

@@ -4,7 +4,7 @@
 // Everything else is Kubernetes' own: controllers make the pods, the scheduler binds them. The node then does what a
 // kubelet does, as far as pods without a container can show it: files of volumes are there and follow their Secrets and
 // ConfigMaps, the service account's token is bound to the pod and renewed, probes decide about readiness and restarts,
-// deletion sends SIGTERM and waits, and the status says all of it. Of what containers are kept from by the kernel
+// deletion sends SIGTERM and waits, the status says all of it, and `kubectl logs` what they wrote. Of what containers are kept from by the kernel
 // (security contexts, limits, networks) there is nothing: test/cluster has a real node for that.
 //
 // Processes share the addresses of this machine. So each port of a container becomes a free one, and the node itself
@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -52,7 +53,8 @@ type Program struct {
 type Options struct {
 	// Client acts as somebody who may do what kubelets do, for all pods, and write EndpointSlices.
 	Client kubernetes.Interface
-	// Server and CAFile are the URL of the API server and the file of its authority, for kubeconfigs of pods.
+	// Server and CAFile are the URL of the API server and the file of its authority, for kubeconfigs of pods. The client
+	// certificate that the API server shows kubelets is of that authority, too.
 	Server, CAFile string
 	// Dir receives a folder for each pod, and the logs.
 	Dir string
@@ -78,11 +80,20 @@ func Start(ctx context.Context, options Options) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting a node of processes: %w", err)
 	}
+	if err := os.MkdirAll(options.Dir, 0o750); err != nil {
+		return nil, fmt.Errorf("starting a node of processes: %w", err)
+	}
 	n := &Node{options: options, address: address, pods: map[types.UID]*pod{}}
-	if err := n.register(ctx); err != nil {
+	starting := ctx
+	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	port, err := n.serveLogs(ctx)
+	if err == nil {
+		err = n.register(starting, port)
+	}
+	if err != nil {
+		n.Stop()
 		return nil, fmt.Errorf("registering a node of processes: %w", err)
 	}
-	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	n.done.Go(func() { n.renew(ctx) })
 	factory := informers.NewSharedInformerFactoryWithOptions(options.Client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", NodeName).String()
@@ -180,7 +191,7 @@ func (n *Node) forget(object *corev1.Pod) {
 }
 
 // register makes the Node object, ready for many pods: nothing here is limited.
-func (n *Node) register(ctx context.Context) error {
+func (n *Node) register(ctx context.Context, port int32) error {
 	nodes := n.options.Client.CoreV1().Nodes()
 	capacity := corev1.ResourceList{
 		corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("256Gi"),
@@ -198,9 +209,10 @@ func (n *Node) register(ctx context.Context) error {
 	now := metav1.Now()
 	status := corev1.NodeStatus{
 		Capacity: capacity, Allocatable: capacity,
-		Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: now, LastTransitionTime: now, Reason: "Processes", Message: "pods run as processes"}},
-		Addresses:  []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.address}, {Type: corev1.NodeHostName, Address: NodeName}},
-		NodeInfo:   corev1.NodeSystemInfo{KubeletVersion: "v1.37.2", ContainerRuntimeVersion: "processes://1", OperatingSystem: "linux", OSImage: "processes of this machine"},
+		Conditions:      []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: now, LastTransitionTime: now, Reason: "Processes", Message: "pods run as processes"}},
+		Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.address}, {Type: corev1.NodeHostName, Address: NodeName}},
+		DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: port}},
+		NodeInfo:        corev1.NodeSystemInfo{KubeletVersion: "v1.37.2", ContainerRuntimeVersion: "processes://1", OperatingSystem: "linux", OSImage: "processes of this machine"},
 	}
 	// The controllers write new nodes, too.
 	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {

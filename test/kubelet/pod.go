@@ -188,7 +188,7 @@ func (l *life) start(now time.Time) {
 	path, args := l.command(l.program)
 	running, err := process.Start(process.Command{
 		Name: l.name, Path: path, Args: args, Env: append(l.container.env(), l.program.Env...),
-		LogFile: filepath.Join(l.node.options.Dir, "logs", l.namespace, l.name+".log"),
+		LogFile: l.node.logFile(l.namespace, l.name),
 	})
 	if err != nil {
 		l.waiting, l.retry = err.Error(), now.Add(l.delay)
