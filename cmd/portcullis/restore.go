@@ -29,10 +29,11 @@ func (p *program) restoreCommand() *cobra.Command {
 		Long: `restore creates the objects of an archive in a cluster that has the definitions, and writes the statuses that nobody could say again: which revision judges
 and which are refused, what was done about a pod, which version of a secret was pushed. Without --yes it sends all as a dry run, and says what would become of it.
 
-What is there stays: it can be run again after it was interrupted, and then goes on. --overwrite has what is there say what the archive says.
+What is there stays: it can be run again after it was interrupted, and then goes on. --overwrite has what is there say what the archive says, but a
+Quarantine that is over here stays over, unless --only quarantines is given, too.
 
-What has expired is not restored, and no BreakGlass ever is. Programs that act on what is restored must not run meanwhile: restore looks at their Leases and
-refuses. Namespaces have to be there.
+What has expired is not restored, and no BreakGlass ever is. Programs that act on what is restored must not run meanwhile: restore observes their Leases for 15
+seconds where they name a holder, and refuses. A program with another --lease-name is not seen. Namespaces have to be there.
 
 It needs the roles that --print-roles prints, and to be known as an administrator by the guards of the chart.` + backupExits,
 		Example: `  portcullis restore nightly.tar.gz
@@ -142,7 +143,7 @@ func (p *program) restored(f *restoreFlags, at *installation.Installation, archi
 	}{
 		{returning, report.Returning},
 		{"Not restored, since over:", report.Ended},
-		{"There, and left as they are; --overwrite has them say what the archive says:", report.Differing},
+		{"There, with something else, which stays; --overwrite has them say what the archive says:", report.Differing},
 		{"Refused:", report.Failures},
 	} {
 		if len(part.told) > 0 {

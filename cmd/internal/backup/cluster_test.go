@@ -256,7 +256,7 @@ func (s *scene) guard() {
 	s.create(Roles(own), []byte(`
 {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: nearly-everything}, rules: [
   {apiGroups: [policy.portcullis.dev, runtime.portcullis.dev, scan.portcullis.dev, secrets.portcullis.dev], resources: [policybundles, policybundles/status, policyrevisions, policyexceptions, quarantines, quarantines/status, quarantineevidences, incidents, imagescans, imagescans/status, vaultconnections, vaultauths, vaultsecrets, vaultpushes, vaultpushes/status, vaultleases], verbs: ["*"]},
-  {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get]}]}
+  {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get]}, {apiGroups: [""], resources: [namespaces], verbs: [get]}]}
 ---
 {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: nearly-everything}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: nearly-everything}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: tenant}]}
 ---

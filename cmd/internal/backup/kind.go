@@ -30,12 +30,18 @@ type Kind struct {
 	program installation.Component
 	// ended says why an object counts for nothing any more at a time, "" where it counts. Nil is never.
 	ended func(*unstructured.Unstructured, time.Time) string
-	// about says what comes back with one, where somebody may have taken it back since. Nil is for what nobody takes back.
+	// about says what comes back with one, where somebody may have taken it back since, "" for nothing. Nil is for what nobody takes back.
 	about func(*unstructured.Unstructured) string
 	// status is what goes on in another cluster of a status, nil where all of it is said again by itself.
 	status func(status map[string]any) map[string]any
 	// blank says that a status says nothing yet that restoring one would take away.
 	blank func(status map[string]any) bool
+	// begun is a status whose times count from when it is restored. Nil is for those that have none.
+	begun func(status map[string]any, now func() time.Time) map[string]any
+	// anySpec says that a status counts whatever the spec has become: it is about what the name says.
+	anySpec bool
+	// takenBack says that what is there is over, or about to be, and what was has it in force. Nil is for what no status ends.
+	takenBack func(there, was *unstructured.Unstructured) bool
 }
 
 // Name is RESOURCE.GROUP, as kubectl takes it.
@@ -51,12 +57,12 @@ const (
 // kinds are all, in the order in which they are restored: what denies before what admits, and what others refer to before those.
 var kinds = []Kind{
 	{Resource: policiesv1alpha1.Revisions, Kind: "PolicyRevision", page: fewLarge, fixed: true},
-	{Resource: policiesv1alpha1.Bundles, Kind: "PolicyBundle", page: manySmall, program: installation.Controller, status: bundleStatus, blank: lacks("active", "maxSerial")},
+	{Resource: policiesv1alpha1.Bundles, Kind: "PolicyBundle", page: manySmall, program: installation.Controller, status: bundleStatus, blank: lacks("active", "maxSerial"), begun: trialBegun, anySpec: true},
 	{Resource: runtimev1alpha1.Incidents, Kind: "Incident", page: manySmall, ended: incidentEnded, about: incidentAbout},
-	{Resource: runtimev1alpha1.Quarantines, Kind: "Quarantine", page: manySmall, program: installation.Responder, status: maps.Clone[map[string]any], blank: lacks("phase")},
+	{Resource: runtimev1alpha1.Quarantines, Kind: "Quarantine", page: manySmall, program: installation.Responder, status: maps.Clone[map[string]any], blank: lacks("phase"), about: quarantineAbout, anySpec: true, takenBack: released},
 	{Resource: runtimev1alpha1.Evidences, Kind: "QuarantineEvidence", page: fewLarge, fixed: true},
 	{Resource: policiesv1alpha1.Exceptions, Kind: "PolicyException", Namespaced: true, page: manySmall, ended: exceptionEnded, about: exceptionAbout},
-	{Resource: scannerv1alpha1.Resource, Kind: scannerv1alpha1.Kind, page: fewLarge, ended: scanEnded, status: scanStatus, blank: lacks("phase")},
+	{Resource: scannerv1alpha1.Resource, Kind: scannerv1alpha1.Kind, page: fewLarge, ended: scanEnded, status: scanStatus, blank: lacks("phase"), anySpec: true},
 	{Resource: secretsv1alpha1.VaultConnections, Kind: "VaultConnection", page: manySmall},
 	{Resource: secretsv1alpha1.VaultAuths, Kind: "VaultAuth", Namespaced: true, page: manySmall},
 	{Resource: secretsv1alpha1.VaultLeases, Kind: "VaultLease", Namespaced: true, page: manySmall, program: installation.Secrets},
@@ -126,9 +132,26 @@ func without(status map[string]any, fields ...string) map[string]any {
 	return kept
 }
 
-// bundleStatus keeps which revisions judge, and which may not judge any more. What programs say of the cluster that was they say again.
+// bundleStatus keeps which revisions judge, and which may not judge any more. What programs say of the cluster that was they say again, and
+// what replicas have seen of a candidate they see again: a trial is one of the cluster that it protects.
 func bundleStatus(status map[string]any) map[string]any {
-	return without(status, "observedGeneration", "conditions", "replicas", "readyReplicas", "fetchRequested")
+	kept := without(status, "observedGeneration", "conditions", "replicas", "readyReplicas", "fetchRequested", "comparison")
+	if candidate, ok := kept["candidate"].(map[string]any); ok {
+		kept["candidate"] = without(candidate, "since")
+	}
+	return kept
+}
+
+// trialBegun has the trial of a candidate begin: time in which nobody judged is no time of a trial.
+func trialBegun(status map[string]any, now func() time.Time) map[string]any {
+	candidate, ok := status["candidate"].(map[string]any)
+	if !ok {
+		return status
+	}
+	begun, since := maps.Clone(status), maps.Clone(candidate)
+	since["since"] = now().UTC().Format(time.RFC3339)
+	begun["candidate"] = since
+	return begun
 }
 
 // scanStatus has a scan that was going on begun again: whoever was at it is not there.
@@ -174,6 +197,33 @@ func exceptionAbout(o *unstructured.Unstructured) string {
 func incidentAbout(o *unstructured.Unstructured) string {
 	spec, _, _ := unstructured.NestedMap(o.Object, "spec")
 	return fmt.Sprintf("%v until %v: %v", spec["effect"], spec["expires"], spec["reason"])
+}
+
+// quarantineAbout is about those that are not over. Incidents of one are objects of their own.
+func quarantineAbout(o *unstructured.Unstructured) string {
+	if phaseOf(o).Over() {
+		return ""
+	}
+	pod, _, _ := unstructured.NestedMap(o.Object, "spec", "pod")
+	phase := phaseOf(o)
+	if phase == "" {
+		phase = "nothing was done yet"
+	}
+	return fmt.Sprintf("%s, about the pod %v/%v on the node %v", phase, pod["namespace"], pod["name"], pod["node"])
+}
+
+// released says that a Quarantine is over here, or that somebody has asked for its release, which it was not when the backup was taken.
+func released(there, was *unstructured.Unstructured) bool {
+	ended := func(o *unstructured.Unstructured) bool {
+		_, asked, _ := unstructured.NestedMap(o.Object, "spec", "release")
+		return asked || phaseOf(o).Over() || phaseOf(o) == runtimev1alpha1.PhaseReleasing
+	}
+	return ended(there) && !ended(was)
+}
+
+func phaseOf(o *unstructured.Unstructured) runtimev1alpha1.Phase {
+	phase, _, _ := unstructured.NestedString(o.Object, "status", "phase")
+	return runtimev1alpha1.Phase(phase)
 }
 
 func incidentEnded(o *unstructured.Unstructured, now time.Time) string {

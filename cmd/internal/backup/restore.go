@@ -17,8 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-
-	"github.com/portcullis-dev/portcullis/cmd/internal/installation"
 )
 
 // Restore is how an archive is put into a cluster.
@@ -31,9 +29,12 @@ type Restore struct {
 	Only []*Kind
 	// Apply writes. Without it all is sent as a dry run, so that what the cluster would refuse is known.
 	Apply bool
-	// Overwrite has what is there say what the archive says. Without it what is there stays.
+	// Overwrite has what is there say what the archive says. Without it what is there stays. A Quarantine that is over stays over unless Only
+	// names its kind, too.
 	Overwrite bool
 	Now       func() time.Time
+	// Sleep waits while Leases are observed, nil for the clock of this machine. Its error is the context's cause.
+	Sleep func(context.Context, time.Duration) error
 }
 
 // Outcome is what has become of one object.
@@ -45,7 +46,7 @@ const (
 	Failed Outcome = iota
 	// Created was not there.
 	Created
-	// Completed was there without a status, which it has now.
+	// Completed was there without a status, which it has now; what else it says stays.
 	Completed
 	// Overwritten was there, and said something else.
 	Overwritten
@@ -63,8 +64,8 @@ const maxTold = 50
 // Report is what a restore has done, or would do.
 type Report struct {
 	Kinds []KindReport
-	// Failures, Ended and Differing name objects, at most maxTold each; KindReport counts all. Returning are exceptions and incidents that were
-	// not there: what somebody has taken back since the backup is among them.
+	// Failures, Ended and Differing name objects, at most maxTold each; KindReport counts all. Returning are exceptions, incidents and
+	// quarantines that were not there, or said something else: what somebody has taken back since the backup is among them.
 	Failures, Ended, Differing, Returning []Told
 	// Acting are programs that act already: as long as they do nothing is written that they would act on.
 	Acting []string
@@ -102,7 +103,7 @@ func (e *ActingError) Error() string {
 		components = append(components, strings.TrimPrefix(name, "portcullis-"))
 	}
 	return fmt.Sprintf("already acting: %s; what acts would act on objects whose status is not there yet: end it (kubectl --namespace %s scale deployment,statefulset --selector 'app.kubernetes.io/component in (%s)' --replicas=0), "+
-		"wait until its Lease has run out, and run this again; or restore other kinds by --only", strings.Join(e.Programs, ", "), e.Namespace, strings.Join(components, ","))
+		"wait until its Lease has run out, and run this again; or restore other kinds by --only; a Lease that nobody will give back has to be deleted", strings.Join(e.Programs, ", "), e.Namespace, strings.Join(components, ","))
 }
 
 // Run restores. The error is about all of it: a kind that the cluster does not know, rights that are missing (a [*RightsError]), a program
@@ -172,37 +173,6 @@ func (r Restore) rights(wanted []*Kind) []right {
 	return all
 }
 
-// acting are the programs that hold their Leases now, of those that act on what is restored.
-func (r Restore) acting(ctx context.Context, wanted []*Kind) ([]string, error) {
-	var acting []string
-	asked := map[installation.Component]bool{"": true}
-	for _, kind := range wanted {
-		if asked[kind.program] {
-			continue
-		}
-		asked[kind.program] = true
-		name := kind.program.Program()
-		lease, err := r.Client.CoordinationV1().Leases(r.Namespace).Get(ctx, name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if apierrors.IsForbidden(err) {
-			return nil, &RightsError{Missing: []string{"get the Lease " + r.Namespace + "/" + name}}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("asking whether %s acts: %w", name, err)
-		}
-		s := &lease.Spec
-		if s.HolderIdentity == nil || *s.HolderIdentity == "" || s.RenewTime == nil || s.LeaseDurationSeconds == nil {
-			continue
-		}
-		if r.Now().Before(s.RenewTime.Add(time.Duration(*s.LeaseDurationSeconds) * time.Second)) {
-			acting = append(acting, name)
-		}
-	}
-	return acting, nil
-}
-
 // restoring is one run.
 type restoring struct {
 	Restore
@@ -211,6 +181,8 @@ type restoring struct {
 	count  map[Outcome]int
 	// uids are those of objects in this cluster, by those that they had.
 	uids map[types.UID]types.UID
+	// why is what there is to say of the object at hand that differs.
+	why string
 }
 
 // object restores one. An error ends the run.
@@ -222,6 +194,7 @@ func (r *restoring) object(ctx context.Context, was *unstructured.Unstructured) 
 			return nil
 		}
 	}
+	r.why = ""
 	outcome, err := r.put(ctx, was)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -230,11 +203,20 @@ func (r *restoring) object(ctx context.Context, was *unstructured.Unstructured) 
 		outcome = Failed
 		r.report.Failures = tell(r.report.Failures, r.kind, was, r.explain(was, err))
 	}
-	if outcome == Differs {
-		r.report.Differing = tell(r.report.Differing, r.kind, was, "it says something else here")
+	if outcome == Differs && r.why == "" {
+		r.why = "it says something else here"
 	}
-	if outcome == Created && r.kind.about != nil {
-		r.report.Returning = tell(r.report.Returning, r.kind, was, r.kind.about(was))
+	if r.why != "" && err == nil {
+		r.report.Differing = tell(r.report.Differing, r.kind, was, r.why)
+	}
+	if r.kind.about != nil && (outcome == Created || outcome == Completed || outcome == Overwritten) {
+		about := r.kind.about(was)
+		if outcome == Overwritten && about != "" {
+			about += "; it said something else here"
+		}
+		if about != "" {
+			r.report.Returning = tell(r.report.Returning, r.kind, was, about)
+		}
 	}
 	r.count[outcome]++
 	return nil
@@ -302,11 +284,20 @@ func (r *restoring) there(ctx context.Context, was, wanted *unstructured.Unstruc
 		return Failed, errors.New("it is being deleted: wait until it is gone, and run this again")
 	}
 	r.uids[was.GetUID()] = found.GetUID()
+	if r.kind.takenBack != nil && r.kind.takenBack(found, was) && (!r.Overwrite || !slices.Contains(r.Only, r.kind)) {
+		if now, _ := found.Object["status"].(map[string]any); r.kind.blank(now) {
+			return r.other(ctx, was, found) // it is released by what was done
+		}
+		r.why = fmt.Sprintf("it is over here, and in force in the archive: --overwrite together with --only %s puts it in force again", r.kind.Resource.Resource)
+		return Differs, nil
+	}
 	same := sameSpec(found, wanted)
 	outcome := Kept
 	switch {
-	case !same && !r.Overwrite, !same && r.kind.fixed:
+	case !same && r.kind.fixed:
 		return Differs, nil
+	case !same && !r.Overwrite:
+		return r.other(ctx, was, found)
 	case !same:
 		outcome = Overwritten
 		update := wanted.DeepCopy()
@@ -343,6 +334,23 @@ func (r *restoring) there(ctx context.Context, was, wanted *unstructured.Unstruc
 	return outcome, nil
 }
 
+// other deals with one whose spec says something else, and stays. A status that says nothing is none that stays: without the one of the
+// archive a bundle would take an old serial for its first one, and a pod would be contained anew.
+func (r *restoring) other(ctx context.Context, was, found *unstructured.Unstructured) (Outcome, error) {
+	now, _ := found.Object["status"].(map[string]any)
+	switch {
+	case r.status(was) == nil || !r.kind.blank(now):
+		return Differs, nil
+	case !r.kind.anySpec:
+		return Failed, errors.New("its spec says something else here, and its status, which says nothing yet, is not about that one: see which of them is right; then --overwrite, or --only with the other kinds")
+	}
+	if err := r.writeStatus(ctx, was, found); err != nil {
+		return Failed, fmt.Errorf("writing its status: %w: run this again", err)
+	}
+	r.why = "its spec says something else here, and stays; its status, which said nothing, is that of the archive"
+	return Completed, nil
+}
+
 // fieldManager is who the API server notes as the one who wrote.
 const fieldManager = "portcullis-restore"
 
@@ -354,6 +362,9 @@ func (r *restoring) writeStatus(ctx context.Context, was, there *unstructured.Un
 	status := r.status(was)
 	if status == nil || !r.Apply {
 		return nil
+	}
+	if r.kind.begun != nil {
+		status = r.kind.begun(status, r.Now)
 	}
 	uid := there.GetUID()
 	for attempt := 1; ; attempt++ {
