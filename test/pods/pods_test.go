@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/portcullis-dev/portcullis/signer/cosign"
@@ -103,11 +104,24 @@ func (s *scene) wantRefused(t *testing.T, pod *corev1.Pod, text string) {
 	})
 }
 
+// wantAdmitted waits until a pod would be.
+func (s *scene) wantAdmitted(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	eventually(t, pod.Name+" is admitted", func(ctx context.Context) error {
+		_, err := s.client.CoreV1().Pods(pod.Namespace).Create(ctx, pod.DeepCopy(), dryRun)
+		return err
+	})
+}
+
 func (s *scene) admission(t *testing.T) {
 	s.wantRefused(t, s.badPod(), "pods/privileged") // from when the controller has told the API server
-	ctx := t.Context()
-	_, err := s.client.CoreV1().Pods(shop).Create(ctx, pod(shop, "good", s.server), metav1.CreateOptions{})
-	must(t, err)
+	eventually(t, "a good pod is admitted", func(ctx context.Context) error {
+		_, err := s.client.CoreV1().Pods(shop).Create(ctx, pod(shop, "good", s.server), metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) { // the answer to an earlier attempt was lost
+			return nil
+		}
+		return err
+	})
 	eventually(t, "the good pod runs", func(ctx context.Context) error {
 		good, err := s.client.CoreV1().Pods(shop).Get(ctx, "good", metav1.GetOptions{})
 		if err != nil {
@@ -118,15 +132,13 @@ func (s *scene) admission(t *testing.T) {
 }
 
 func (s *scene) signatures(t *testing.T) {
-	ctx := t.Context()
-	_, err := s.client.CoreV1().Pods(namespace).Create(ctx, pod(namespace, "ours", s.images.Reference("webhook")), dryRun)
-	must(t, err)
+	s.wantAdmitted(t, pod(namespace, "ours", s.images.Reference("webhook")))
 
 	const unsigned, another = "unsigned", "signed-by-another"
 	s.wantRefused(t, pod(namespace, unsigned, referenceOf(s.copyOf(t, "webhook", unsigned))), "nobody signed it")
 	copied := s.copyOf(t, "webhook", another)
 	client := mustReturn(s.registry.Client())(t)
-	_, err = cosign.Sign(ctx, client, copied, cosigntest.NewKey(t), cosign.SignOptions{})
+	_, err := cosign.Sign(t.Context(), client, copied, cosigntest.NewKey(t), cosign.SignOptions{})
 	must(t, err)
 	s.wantRefused(t, pod(namespace, another, referenceOf(copied)), "images of Portcullis")
 }
@@ -181,8 +193,8 @@ func (s *scene) memory(t *testing.T) {
 	}
 }
 
-// measure prints the memory of all containers of ours, and returns the sum of what is their own and the kernel cannot take back. None may have been killed
-// or started again.
+// measure prints the memory of all containers of ours, and returns the sum of what is their own and the kernel cannot take back. None may have been killed for
+// want of memory, the one before the last start neither; other starts come of the power cut, as many as the machine takes.
 func (s *scene) measure(t *testing.T) int64 {
 	t.Helper()
 	pods := mustReturn(s.pods(t.Context()))(t)
@@ -198,8 +210,9 @@ func (s *scene) measure(t *testing.T) int64 {
 		charged += m.Peak
 		const mib = 1 << 20
 		t.Logf("%-10s limit %3d MiB, charged at most %3d MiB, resident at most %3d MiB, its own now %3d MiB", component, m.Limit/mib, m.Peak/mib, m.Resident/mib, m.Anonymous/mib)
-		if m.Kills > 0 || status.RestartCount > s.restarts[component] {
-			t.Errorf("%s: %d kills for want of memory, want none, and %d starts after the first, want %d: %+v", component, m.Kills, status.RestartCount, s.restarts[component], status.LastTerminationState)
+		last := status.LastTerminationState.Terminated
+		if m.Kills > 0 || last != nil && last.Reason == "OOMKilled" {
+			t.Errorf("%s: %d kills for want of memory, want none, and ended before: %+v", component, m.Kills, last)
 		}
 	}
 	t.Logf("in sum: their own now %d MB, charged at most with pages of files %d MB", sum/1e6, charged/1e6)
@@ -217,7 +230,6 @@ func (s *scene) powerCut(t *testing.T) {
 	must(t, s.client.CoreV1().Pods(namespace).Delete(ctx, before["webhook"].Name, *metav1.NewDeleteOptions(0)))
 	must(t, s.node.PowerOn(ctx, s.control))
 	s.wantReady(t, before, "webhook", "controller")
-	s.restarts = map[string]int32{"controller": 1} // the webhook's is another pod
 	s.wantRefused(t, s.badPod(), "pods/privileged")
 }
 
@@ -250,6 +262,5 @@ func (s *scene) uninstall(t *testing.T) {
 		t.Fatalf("got %d hooks, want one", len(hooks))
 	}
 	s.wantDone(t, hooks[0].GetName())
-	_, err := s.client.CoreV1().Pods(shop).Create(t.Context(), s.badPod(), dryRun)
-	must(t, err)
+	s.wantAdmitted(t, s.badPod()) // from when the API server has seen that nobody is to be asked
 }

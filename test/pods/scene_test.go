@@ -44,8 +44,6 @@ type scene struct {
 	client   kubernetes.Interface
 	// server is the image of what the shop runs.
 	server string
-	// restarts are those that a test is the reason of, by component.
-	restarts map[string]int32
 }
 
 func newScene(t *testing.T) *scene {
@@ -151,8 +149,7 @@ func (s *scene) pods(ctx context.Context) (map[string]corev1.Pod, error) {
 	return found, nil
 }
 
-// wantReady waits until just one pod of each component is there, not among those before, and ready without a container that had to be
-// started again; it returns them.
+// wantReady waits until just one pod of each component is there, ready, and with another container than before; it returns them.
 func (s *scene) wantReady(t *testing.T, before map[string]corev1.Pod, want ...string) map[string]corev1.Pod {
 	t.Helper()
 	var found map[string]corev1.Pod
