@@ -131,7 +131,7 @@ func (a *admissions) works(ctx context.Context) error {
 		return fmt.Errorf("a good pod: %w", err)
 	}
 	_, err := a.client.CoreV1().Pods(loadNamespace).Create(ctx, worse, dryRun)
-	a.report.probe(err)
+	a.report.probe("a bad pod", err)
 	if outcomeOf(err) != denied {
 		return fmt.Errorf("a bad pod is not refused by %s: %w", bad[0].policy, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,21 +18,23 @@ import (
 const decisionAnnotation = ".portcullis.dev/decision"
 
 // told are the ids of the decisions that the API server has been told of, from the files of its audit log: webhooks give them
-// as audit annotations.
-func told(files []string) (map[string]string, error) {
-	ids := map[string]string{}
+// as audit annotations. refusals are how many requests with one were refused.
+func told(files []string) (ids map[string]string, refusals int, err error) {
+	ids = map[string]string{}
 	for _, name := range files {
-		if err := toldIn(name, ids); err != nil {
-			return nil, fmt.Errorf("reading the audit log: %w", err)
+		refused, err := toldIn(name, ids)
+		if err != nil {
+			return nil, 0, fmt.Errorf("reading the audit log: %w", err)
 		}
+		refusals += refused
 	}
-	return ids, nil
+	return ids, refusals, nil
 }
 
-func toldIn(name string, ids map[string]string) error {
+func toldIn(name string, ids map[string]string) (refusals int, err error) {
 	file, err := os.Open(name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer file.Close()
 	lines := bufio.NewScanner(file)
@@ -41,17 +44,25 @@ func toldIn(name string, ids map[string]string) error {
 			RequestURI  string            `json:"requestURI"`
 			Verb        string            `json:"verb"`
 			Annotations map[string]string `json:"annotations"`
+			Status      struct {
+				Code int `json:"code"`
+			} `json:"responseStatus"`
 		}
 		if json.Unmarshal(lines.Bytes(), &entry) != nil {
 			continue // the API server was killed in the middle of a line
 		}
+		decided := false
 		for key, value := range entry.Annotations {
 			if strings.HasSuffix(key, decisionAnnotation) {
 				ids[value] = entry.Verb + " " + entry.RequestURI
+				decided = true
 			}
 		}
+		if decided && entry.Status.Code >= http.StatusBadRequest {
+			refusals++
+		}
 	}
-	return lines.Err()
+	return refusals, lines.Err()
 }
 
 // written are the ids of decisions in journals. broken says which of them do not hold.
@@ -94,7 +105,7 @@ func (s *soak) decisions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ids, err := told(logs)
+	ids, refusals, err := told(logs)
 	if err != nil {
 		return err
 	}
@@ -106,6 +117,6 @@ func (s *soak) decisions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.report.decisions(len(ids), len(folders), lost(ids, kept), broken)
+	s.report.decisions(len(ids), refusals, len(folders), lost(ids, kept), broken)
 	return nil
 }

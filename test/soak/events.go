@@ -41,7 +41,8 @@ const (
 type victim struct {
 	name, uid    string
 	acknowledged time.Time
-	release      bool // somebody asked for it
+	asked        bool // for a release; the answer may have been lost
+	release      bool // somebody asked for it, and was answered
 }
 
 // eventLoad reports reverse shells in pods, and releases every second quarantine.
@@ -191,6 +192,9 @@ func (l *eventLoad) releaseSome(ctx context.Context) {
 		if err != nil || q.Status.Phase != runtimev1alpha1.PhaseContained {
 			continue
 		}
+		l.lock.Lock()
+		one.asked = true
+		l.lock.Unlock()
 		if l.person.Release(ctx, q.Name, runtimev1alpha1.Statement{By: onCall, Reason: "it was a drill"}) == nil {
 			l.lock.Lock()
 			one.release = true
@@ -238,14 +242,21 @@ func (l *eventLoad) state(ctx context.Context, age time.Duration) (wrong []strin
 // answer says what is wrong with what came of an event, "" for nothing.
 func (l *eventLoad) answer(one *victim, q *runtimev1alpha1.Quarantine) string {
 	l.lock.Lock()
-	release := one.release
+	asked, release := one.asked, one.release
 	l.lock.Unlock()
-	switch {
-	case q == nil:
+	if q == nil {
 		return "there is no Quarantine"
-	case release && q.Status.Phase != runtimev1alpha1.PhaseReleased, !release && q.Status.Phase != runtimev1alpha1.PhaseContained && q.Spec.Release == nil:
-		return fmt.Sprintf("it is %s (%s), asked to be released: %t", q.Status.Phase, q.Status.Reason, release)
-	case q.Spec.Release == nil && len(q.Status.Incidents) != 1: // a release takes them back
+	}
+	want := runtimev1alpha1.PhaseContained
+	if release || asked && q.Spec.Release != nil {
+		want = runtimev1alpha1.PhaseReleased
+	}
+	switch {
+	case !asked && q.Spec.Release != nil:
+		return fmt.Sprintf("it was released by %s, and nobody asked", q.Spec.Release.By)
+	case q.Status.Phase != want:
+		return fmt.Sprintf("it is %s (%s), want %s", q.Status.Phase, q.Status.Reason, want)
+	case want == runtimev1alpha1.PhaseContained && len(q.Status.Incidents) != 1: // a release takes them back
 		return fmt.Sprintf("it made %d Incidents: %q", len(q.Status.Incidents), q.Status.Incidents)
 	case q.Status.Reopened != 0:
 		return "it was answered twice"

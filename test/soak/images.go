@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -32,19 +33,16 @@ type image struct {
 // imageLoad pushes images, signs every second one, and wants pods of them admitted.
 type imageLoad struct {
 	*soak
-	pushed []image
+	transport *http.Transport // trusts the registry
+	pushed    []image
+	checked   atomic.Int64 // counts checks
 }
 
 func newImageLoad(s *soak) *imageLoad { return &imageLoad{soak: s} }
 
 func (l *imageLoad) run(ctx context.Context) {
-	transport, err := l.transport()
-	if err != nil {
-		l.report.problem(fmt.Errorf("pushing images: %w", err))
-		return
-	}
 	for n := 0; l.sleep(ctx, imageEvery) == nil; n++ {
-		one, err := l.push(ctx, transport, n)
+		one, err := l.push(ctx, fmt.Sprint(n), n%2 == 0)
 		if err != nil {
 			if len(l.pushed) == 0 {
 				continue
@@ -62,29 +60,55 @@ func (l *imageLoad) run(ctx context.Context) {
 	}
 }
 
-// transport trusts the registry.
-func (l *imageLoad) transport() (http.RoundTripper, error) {
+// prepare makes the client of who pushes.
+func (l *imageLoad) prepare() error {
 	authority, err := os.ReadFile(l.registry.AuthorityFile())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
-	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}, nil
+	l.transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
+	return nil
 }
 
-func (l *imageLoad) push(ctx context.Context, transport http.RoundTripper, n int) (image, error) {
+// works says whether an image that was never seen gets in where it is signed, and is refused where it is not.
+func (l *imageLoad) works(ctx context.Context) error {
+	n := l.checked.Add(1)
+	create := func(name string, signed bool) error {
+		one, err := l.push(ctx, name, signed)
+		if err != nil {
+			return fmt.Errorf("pushing an image: %w", err)
+		}
+		_, err = l.Client.CoreV1().Pods(imageNamespace).Create(ctx, podNamed(imageNamespace, name, one.reference), dryRun)
+		if !signed {
+			l.report.probe("an unsigned image", err)
+			if outcomeOf(err) != denied {
+				return fmt.Errorf("an unsigned image is not refused by images/signed: %w", err)
+			}
+			return nil
+		}
+		return err
+	}
+	if err := create(fmt.Sprintf("signed-%d", n), true); err != nil {
+		return fmt.Errorf("a signed image: %w", err)
+	}
+	return create(fmt.Sprintf("unsigned-%d", n), false)
+}
+
+// push pushes an image that no other is like, and signs it if it is to be.
+func (l *imageLoad) push(ctx context.Context, label string, signed bool) (image, error) {
 	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
 	defer cancel()
-	made, err := images.New(images.Options{Label: fmt.Sprint(n)})
+	made, err := images.New(images.Options{Label: label})
 	if err != nil {
 		return image{}, err
 	}
-	reference, err := images.Push(ctx, fmt.Sprintf("%s/soak/app:%d", l.registry.Host(), n), made, remote.WithTransport(transport))
+	reference, err := images.Push(ctx, fmt.Sprintf("%s/soak/app:%s", l.registry.Host(), label), made, remote.WithTransport(l.transport))
 	if err != nil {
 		return image{}, err
 	}
-	one := image{reference: reference, signed: n%2 == 0}
+	one := image{reference: reference, signed: signed}
 	if !one.signed {
 		return one, nil
 	}

@@ -36,8 +36,8 @@ type Report struct {
 // Requests are those of one kind of load.
 type Requests struct {
 	Good, Bad int
-	// Right were answered rightly; Failed were refused for safety, with a fault named; Unanswered were not judged by anybody.
-	Right, Failed, Unanswered int
+	// Right were answered rightly, Denied are the bad ones of them; Failed were refused for safety, with a fault named; Unanswered were not judged by anybody.
+	Right, Denied, Failed, Unanswered int
 	// Calm and Faulty are how long they took, of those that were answered rightly.
 	Calm, Faulty []time.Duration
 }
@@ -53,6 +53,7 @@ type Fault struct {
 const (
 	wrongAllows    = "wrong allows"
 	wrongRefusals  = "refusals that name no fault"
+	calmRefusals   = "refusals while nothing fails"
 	lostDecisions  = "lost decisions"
 	brokenJournals = "broken journals"
 	lostEvents     = "lost events"
@@ -62,7 +63,7 @@ const (
 	problems       = "problems of the soak"
 )
 
-var zeros = []string{wrongAllows, wrongRefusals, lostDecisions, brokenJournals, lostEvents, lostSecrets, stuckObjects, notRecovered, problems}
+var zeros = []string{wrongAllows, wrongRefusals, calmRefusals, lostDecisions, brokenJournals, lostEvents, lostSecrets, stuckObjects, notRecovered, problems}
 
 func newReport(seed uint64) *Report {
 	return &Report{Seed: seed, Faults: map[string]*Fault{}, failures: map[string][]string{}, checks: map[string]time.Duration{}}
@@ -102,9 +103,9 @@ func (r *Report) recovered(check string, took time.Duration) {
 }
 
 // probe is a bad request that was sent to see whether there is an answer.
-func (r *Report) probe(err error) {
+func (r *Report) probe(what string, err error) {
 	if outcomeOf(err) == admitted {
-		r.wrongAllow("a bad pod of the checks")
+		r.wrongAllow(what + " of the checks")
 	}
 }
 
@@ -124,6 +125,8 @@ func (r *Report) judge(of *Requests, what string, bad bool, err error, took time
 		r.wrongAllow(what)
 	case !bad && came == denied, came == unexplained:
 		r.fail(wrongRefusals, fmt.Sprintf("%s: %v", what, err))
+	case !bad && came == failed && !faulty:
+		r.fail(calmRefusals, fmt.Sprintf("%s: %v", what, err))
 	}
 	r.lock.Lock()
 	defer r.lock.Unlock()
@@ -139,6 +142,9 @@ func (r *Report) judge(of *Requests, what string, bad bool, err error, took time
 		of.Unanswered++
 	case bad == (came == denied) && came != unexplained:
 		of.Right++
+		if bad {
+			of.Denied++
+		}
 		if faulty {
 			of.Faulty = append(of.Faulty, took)
 		} else {
@@ -147,8 +153,13 @@ func (r *Report) judge(of *Requests, what string, bad bool, err error, took time
 	}
 }
 
-func (r *Report) decisions(told, journals int, lost, broken []string) {
+// decisions are those that the API server was told of, refusals those of them that let nothing in. The checks' own requests, of which the load
+// knows nothing, make up for what an API server that was killed could not write any more.
+func (r *Report) decisions(told, refusals, journals int, lost, broken []string) {
 	r.Decisions, r.Journals = told, journals
+	if denied := r.Pods.Denied + r.Images.Denied; refusals < denied {
+		r.fail(lostDecisions, fmt.Sprintf("%d requests were denied, and the audit log tells of %d refusals", denied, refusals))
+	}
 	for _, one := range lost {
 		r.fail(lostDecisions, one)
 	}

@@ -43,6 +43,7 @@ type secretLoad struct {
 	last    map[string]value // by name, what Vault has
 	unsure  map[string]bool  // a write whose answer was lost
 	highest map[string]int   // that a Secret has had
+	there   map[string]bool  // Secrets that were seen last
 	churned int
 	living  map[string]bool // churned ones that are there
 }
@@ -53,7 +54,7 @@ type value struct {
 }
 
 func newSecretLoad(s *soak) *secretLoad {
-	return &secretLoad{soak: s, last: map[string]value{}, unsure: map[string]bool{}, highest: map[string]int{}, living: map[string]bool{}}
+	return &secretLoad{soak: s, last: map[string]value{}, unsure: map[string]bool{}, highest: map[string]int{}, there: map[string]bool{}, living: map[string]bool{}}
 }
 
 // aroundSecrets is what an installation has beside the chart for Vault to ask who comes.
@@ -284,13 +285,24 @@ func (l *secretLoad) churn(ctx context.Context) {
 	}
 }
 
-// watch looks at every state of every Secret: none that is synced may be emptied, or go back to an earlier value.
+// startWatch watches until it is told to stop, and returns how.
+func (l *secretLoad) startWatch(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { l.watch(ctx) })
+	return func() { cancel(); watching.Wait() }
+}
+
+// watch looks at every state of every Secret: none that is synced may go, be emptied, or go back to an earlier value.
 func (l *secretLoad) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		list, err := l.Client.CoreV1().Secrets(secretsNamespace).List(ctx, metav1.ListOptions{})
 		if err == nil {
 			for n := range list.Items {
 				l.see(watch.Modified, &list.Items[n])
+			}
+			for _, name := range l.gone(list.Items) {
+				l.report.lostSecret(fmt.Sprintf("the Secret %s has gone", name))
 			}
 			var changes watch.Interface
 			changes, err = l.Client.CoreV1().Secrets(secretsNamespace).Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
@@ -312,12 +324,31 @@ func (l *secretLoad) see(change watch.EventType, secret *corev1.Secret) {
 	}
 }
 
+// gone are the Secrets that were there and are not in a list: nobody was watching when they went. Each is told once.
+func (l *secretLoad) gone(list []corev1.Secret) (names []string) {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	for name := range l.there {
+		if !slices.ContainsFunc(list, func(s corev1.Secret) bool { return s.Name == name }) {
+			names = append(names, name)
+			delete(l.there, name)
+		}
+	}
+	return names
+}
+
 // problem is what is wrong with a state of a Secret.
 func (l *secretLoad) problem(change watch.EventType, secret *corev1.Secret) string {
 	static, dynamic := strings.HasPrefix(secret.Name, "kv-"), strings.HasPrefix(secret.Name, "creds-")
-	switch {
-	case !static && !dynamic:
+	if !static && !dynamic {
 		return ""
+	}
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	if l.there[secret.Name] = true; change == watch.Deleted {
+		delete(l.there, secret.Name)
+	}
+	switch {
 	case change == watch.Deleted:
 		return fmt.Sprintf("the Secret %s was deleted", secret.Name)
 	case dynamic && len(secret.Data["password"]) == 0:
@@ -329,8 +360,6 @@ func (l *secretLoad) problem(change watch.EventType, secret *corev1.Secret) stri
 	if _, err := fmt.Sscanf(string(secret.Data["value"]), "v-%d", &number); err != nil {
 		return fmt.Sprintf("the Secret %s holds %q", secret.Name, secret.Data["value"])
 	}
-	l.lock.Lock()
-	defer l.lock.Unlock()
 	if number < l.highest[secret.Name] {
 		return fmt.Sprintf("the Secret %s went back from %d to %d", secret.Name, l.highest[secret.Name], number)
 	}
@@ -356,6 +385,15 @@ func (l *secretLoad) state(ctx context.Context, age time.Duration) (wrong []stri
 		l.lock.Unlock()
 		if text := fmt.Sprintf("v-%08d", want.number); time.Since(want.written) >= age && !unsure && string(secret.Data["value"]) < text {
 			wrong = append(wrong, fmt.Sprintf("%s holds %s, and Vault has had %s for %s", name, secret.Data["value"], text, time.Since(want.written).Round(time.Second)))
+		}
+	}
+	for n := range dynamicSecrets {
+		secret, err := l.Client.CoreV1().Secrets(secretsNamespace).Get(ctx, fmt.Sprintf("creds-%d", n), metav1.GetOptions{})
+		if err != nil {
+			return nil, err
+		}
+		if len(secret.Data["password"]) == 0 {
+			wrong = append(wrong, fmt.Sprintf("%s has no password: %d keys", secret.Name, len(secret.Data)))
 		}
 	}
 	unsynced, err := l.unsynced(ctx)

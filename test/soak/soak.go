@@ -12,7 +12,7 @@
 //     VaultLeases are the same ones;
 //   - bundles: each revision that is pushed becomes active.
 //
-// A good request that is refused has to say that something failed. After each fault everything has to work again within
+// A good request that is refused has to say that something failed, and is a failure itself while nothing does. After each fault everything has to work again within
 // [Options.Bound]; at the end nothing may be stuck.
 package soak
 
@@ -37,7 +37,8 @@ type Options struct {
 	Duration time.Duration
 	// Shortest and Longest are how long a fault lasts that lasts, 5 s and 10 s if 0.
 	Shortest, Longest time.Duration
-	// Bound is how long anything may take to work again after a fault, two minutes if 0.
+	// Bound is how long anything may take to work again after a fault, two minutes if 0. Time in which the API server itself does not answer
+	// does not count, up to as much again.
 	Bound time.Duration
 	// Seed is that of the order of faults and of whom they hit.
 	Seed uint64
@@ -65,7 +66,9 @@ func (o *Options) defaults() {
 
 const (
 	// calm is the pause between faults, for figures of calm times.
-	calm      = 3 * time.Second
+	calm = 3 * time.Second
+	// aftermath is how much of it still belongs to the fault: each check held once, and connections to who has gone may be tried once more.
+	aftermath = time.Second
 	pollEvery = 250 * time.Millisecond
 	// pushEach is after how many faults the bundle gets a new revision: it takes longer to arrive than anything else to recover.
 	pushEach = 3
@@ -111,7 +114,7 @@ func (s *soak) say(format string, args ...any) {
 
 func (s *soak) run(ctx context.Context) error {
 	s.admissions, s.images, s.events, s.secrets = newAdmissions(s), newImageLoad(s), newEventLoad(s), newSecretLoad(s)
-	if err := s.secrets.prepare(ctx); err != nil {
+	if err := errors.Join(s.images.prepare(), s.secrets.prepare(ctx)); err != nil {
 		return err
 	}
 	if err := s.untilWell(ctx, func(string, time.Duration) {}); err != nil {
@@ -119,10 +122,12 @@ func (s *soak) run(ctx context.Context) error {
 	}
 	s.say("everything works")
 
+	unwatch := s.secrets.startWatch(ctx)
+	defer unwatch()
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	var load sync.WaitGroup
-	for _, work := range []func(context.Context){s.admissions.run, s.admissions.run, s.images.run, s.events.run, s.secrets.rotate, s.secrets.churn, s.secrets.watch} {
+	for _, work := range []func(context.Context){s.admissions.run, s.admissions.run, s.images.run, s.events.run, s.secrets.rotate, s.secrets.churn} {
 		load.Go(func() { work(working) })
 	}
 	began := time.Now()
@@ -145,7 +150,7 @@ func (s *soak) faults(ctx context.Context, until time.Time) error {
 	}
 	for {
 		for _, n := range s.random.Perm(len(all)) {
-			if err := s.sleep(ctx, calm); err != nil {
+			if err := s.sleep(ctx, calm-aftermath); err != nil {
 				return err
 			}
 			if !time.Now().Before(until) {
@@ -166,7 +171,10 @@ func (s *soak) fault(ctx context.Context, f fault) error {
 	}
 	s.happened++
 	s.faulty.Store(true)
-	defer s.faulty.Store(false)
+	defer func() {
+		_ = s.sleep(ctx, aftermath)
+		s.faulty.Store(false)
+	}()
 	during := s.options.Shortest + time.Duration(s.random.Int64N(int64(s.options.Longest-s.options.Shortest)+1))
 	began := time.Now()
 	if err := f.happen(ctx, during); err != nil {
@@ -206,6 +214,7 @@ func (s *soak) checks() []check {
 	return []check{
 		{"rollouts", s.rolledOut},
 		{"admission", s.admissions.works},
+		{"images", s.images.works},
 		{"the bundle", s.bundleActive},
 		{"quarantines", s.events.settled},
 		{"secrets", s.secrets.settled},
@@ -214,7 +223,7 @@ func (s *soak) checks() []check {
 
 // untilWell waits until all checks hold, each at some moment after now. It tells how long each took.
 func (s *soak) untilWell(ctx context.Context, tell func(check string, took time.Duration)) error {
-	ctx, cancel := context.WithTimeout(ctx, s.options.Bound)
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	var group sync.WaitGroup
 	checks := s.checks()

@@ -23,15 +23,15 @@ import (
 
 // settle waits until everything has come to rest, and counts what has not.
 func (s *soak) settle(ctx context.Context) error {
-	s.bounded(ctx, func(ctx context.Context) {
+	s.give(ctx, func(ctx context.Context) {
 		if err := s.admissions.end(ctx); err != nil {
 			s.report.stuck(fmt.Sprintf("the load: %v", err))
 		}
 	})
-	s.bounded(ctx, s.events.end)
-	s.bounded(ctx, s.secrets.end)
+	s.give(ctx, s.events.end)
+	s.give(ctx, s.secrets.end)
 	for _, c := range []check{{"rollouts", s.rolledOut}, {"the bundle", s.bundleActive}, {"objects", s.nothingEnds}, {"Deployments", s.deployments}, {"certificates", s.certificates}} {
-		s.bounded(ctx, func(ctx context.Context) {
+		s.give(ctx, func(ctx context.Context) {
 			if err := until(ctx, c.is); err != nil {
 				s.report.stuck(fmt.Sprintf("%s: %v", c.name, err))
 			}
@@ -43,9 +43,9 @@ func (s *soak) settle(ctx context.Context) error {
 	return s.decisions(ctx)
 }
 
-// bounded gives something the time that anything may take.
-func (s *soak) bounded(ctx context.Context, do func(context.Context)) {
-	ctx, cancel := context.WithTimeout(ctx, s.options.Bound)
+// give gives something the time that anything may take.
+func (s *soak) give(ctx context.Context, do func(context.Context)) {
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	do(ctx)
 }
