@@ -57,8 +57,7 @@ func TestUpgradeUnderTraffic(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.quarantineOne(t)
-	before, kinds := i.kept(t)
-	t.Logf("objects kept: %d of %d kinds", len(before), len(kinds))
+	before := i.oneOfEach(t)
 
 	load := startTraffic(t, i.Config, 5, 150*time.Millisecond, "previous version")
 	pause(t, 5*time.Second)
@@ -170,48 +169,63 @@ var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Ver
 // transient are objects that programs make about themselves and that go with them.
 var transient = []string{"PolicyReplica"}
 
-// kept is what people and programs want to find again: of each custom resource all objects, what is wanted of them and what is decided.
-// There has to be one of each kind.
-func (i *Installation) kept(t *testing.T) (contents map[string]string, kinds []string) {
-	t.Helper()
-	ctx := t.Context()
-	contents = map[string]string{}
+// object is what people and programs want to find again of one: what is wanted of it, and what is decided, "" where nothing is yet.
+type object struct{ content, phase string }
+
+// kept are the objects of all custom resources, by kind, namespace, name and UID, and by kind how many there are.
+func (i *Installation) kept(ctx context.Context) (objects map[string]object, kinds map[string]int, err error) {
+	objects, kinds = map[string]object{}, map[string]int{}
 	list, err := i.Dynamic.Resource(definitions).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	for _, definition := range list.Items {
 		kind, _, _ := unstructured.NestedString(definition.Object, "spec", "names", "kind")
 		if !strings.HasSuffix(definition.GetName(), ".portcullis.dev") || slices.Contains(transient, kind) {
 			continue
 		}
-		all, err := i.resource(t, &definition).List(ctx, metav1.ListOptions{})
+		all, err := i.resource(&definition).List(ctx, metav1.ListOptions{})
 		if err != nil {
-			t.Fatal(err)
+			return nil, nil, err
 		}
-		if len(all.Items) == 0 {
-			t.Errorf("there is no %s: add one to testdata/objects.yaml", kind)
-		}
-		for _, object := range all.Items {
-			content := maps.Clone(object.Object)
+		kinds[kind] = len(all.Items)
+		for _, one := range all.Items {
+			phase, _, _ := unstructured.NestedString(one.Object, "status", "phase")
+			content := maps.Clone(one.Object)
 			delete(content, "metadata")
-			if status, ok := content["status"].(map[string]any); ok {
-				content["status"] = map[string]any{"phase": status["phase"]}
-			}
+			delete(content, "status")
 			text, err := json.Marshal(content)
 			if err != nil {
-				t.Fatal(err)
+				return nil, nil, err
 			}
-			contents[strings.Join([]string{kind, object.GetNamespace(), object.GetName(), string(object.GetUID())}, " ")] = string(text)
+			objects[strings.Join([]string{kind, one.GetNamespace(), one.GetName(), string(one.GetUID())}, " ")] = object{string(text), phase}
 		}
-		kinds = append(kinds, kind)
 	}
-	return contents, kinds
+	return objects, kinds, nil
+}
+
+// oneOfEach waits until there is an object of each kind of the installed chart, and returns all.
+func (i *Installation) oneOfEach(t *testing.T) map[string]object {
+	t.Helper()
+	var objects map[string]object
+	eventually(t, "there is one object of each kind", func(ctx context.Context) (err error) {
+		var kinds map[string]int
+		if objects, kinds, err = i.kept(ctx); err != nil {
+			return err
+		}
+		for kind, count := range kinds {
+			if count == 0 {
+				return fmt.Errorf("there is no %s: add one to testdata/objects.yaml", kind)
+			}
+		}
+		t.Logf("objects kept: %d of %d kinds", len(objects), len(kinds))
+		return nil
+	})
+	return objects
 }
 
 // resource is where objects of a definition are, in all namespaces.
-func (i *Installation) resource(t *testing.T, definition *unstructured.Unstructured) dynamic.NamespaceableResourceInterface {
-	t.Helper()
+func (i *Installation) resource(definition *unstructured.Unstructured) dynamic.NamespaceableResourceInterface {
 	group, _, _ := unstructured.NestedString(definition.Object, "spec", "group")
 	plural, _, _ := unstructured.NestedString(definition.Object, "spec", "names", "plural")
 	return i.Dynamic.Resource(schema.GroupVersionResource{Group: group, Version: storageVersion(definition), Resource: plural})
@@ -228,15 +242,23 @@ func storageVersion(definition *unstructured.Unstructured) string {
 	return ""
 }
 
-// same compares with what was there before.
-func (i *Installation) same(t *testing.T, when string, before map[string]string) {
+// same waits until all is as it was before. What was not decided then may be now.
+func (i *Installation) same(t *testing.T, when string, before map[string]object) {
 	t.Helper()
-	now, _ := i.kept(t)
-	for _, name := range slices.Sorted(maps.Keys(before)) {
-		if now[name] != before[name] {
-			t.Errorf("%s, %s is\n%s\nwant\n%s", when, name, now[name], before[name])
+	eventually(t, when+" all is as before", func(ctx context.Context) error {
+		now, _, err := i.kept(ctx)
+		if err != nil {
+			return err
 		}
-	}
+		var others []error
+		for _, name := range slices.Sorted(maps.Keys(before)) {
+			is, was := now[name], before[name]
+			if is.content != was.content || was.phase != "" && is.phase != was.phase {
+				others = append(others, fmt.Errorf("%s is %q\n%s\nwant %q\n%s", name, is.phase, is.content, was.phase, was.content))
+			}
+		}
+		return errors.Join(others...)
+	})
 }
 
 // nothingStuck looks for what waits for somebody: objects that are being deleted, objects of versions that no definition stores any more.
@@ -254,7 +276,7 @@ func (i *Installation) nothingStuck(t *testing.T) {
 			if versions, _, _ := unstructured.NestedStringSlice(definition.Object, "status", "storedVersions"); !slices.Equal(versions, []string{storageVersion(&definition)}) {
 				return fmt.Errorf("objects of %s are stored in the versions %v: migrate them to %s", definition.GetName(), versions, storageVersion(&definition))
 			}
-			all, err := i.resource(t, &definition).List(ctx, metav1.ListOptions{})
+			all, err := i.resource(&definition).List(ctx, metav1.ListOptions{})
 			if err != nil {
 				return err
 			}
