@@ -137,6 +137,7 @@ func TestIssue4704TheRolesAllowNoMoreThanIsNeeded(t *testing.T) {
 			"create events", "patch events",
 			"get namespaces", "list namespaces", "watch namespaces",
 			"get " + own + "quarantines", "list " + own + "quarantines", "watch " + own + "quarantines", "patch " + own + "quarantines/status",
+			"list " + own + "incidents", "watch " + own + "incidents",
 			"get " + crs + "vaultauths", "list " + crs + "vaultauths", "watch " + crs + "vaultauths", "get " + crs + "vaultconnections", "list " + crs + "vaultconnections", "watch " + crs + "vaultconnections",
 			"get " + crs + "vaultsecrets", "list " + crs + "vaultsecrets", "watch " + crs + "vaultsecrets", "patch " + crs + "vaultsecrets",
 			"get " + crs + "vaultpushes", "list " + crs + "vaultpushes", "watch " + crs + "vaultpushes", "patch " + crs + "vaultpushes",
