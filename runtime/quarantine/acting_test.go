@@ -141,6 +141,37 @@ func TestWhatTheResponderDidIsNoRevert(t *testing.T) {
 	}
 }
 
+// As after a restore from a backup: the pod is not there, and a node of its node's name is another one.
+func TestNothingIsDoneAgainForAPodThatIsGone(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	pod := b.owned("restored")
+	name := b.propose(plan(pod, response.Cordon), wide)
+	c := b.acting()
+	b.settle(c, name)
+	b.wantPhase(name, v1alpha1.PhaseContained)
+	now := int64(0)
+	if err := b.kube.CoreV1().Pods("shop").Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.kube.CoreV1().Nodes().Delete(ctx, pod.Node, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.kube.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: pod.Node}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.pass(DefaultReprove)
+	b.settle(c, name)
+	node, err := b.kube.CoreV1().Nodes().Get(ctx, pod.Node, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := b.get(name)
+	if node.Spec.Unschedulable || !q.Status.PodGone || stepOf(&q.Status, "cordon").Reapplied > 0 {
+		t.Errorf("the other node is cordoned: %t, the pod is said to be gone: %t, and cordon was done again %d times; want the node to be left alone", node.Spec.Unschedulable, q.Status.PodGone, stepOf(&q.Status, "cordon").Reapplied)
+	}
+}
+
 // Each of what somebody may undo is noticed, and done again.
 func TestEachStepThatIsUndoneIsDoneAgain(t *testing.T) {
 	for step, undo := range map[response.Action]func(b *bench, name string) error{

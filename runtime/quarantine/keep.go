@@ -33,6 +33,14 @@ func (c *Controller) keep(ctx context.Context, q *v1alpha1.Quarantine) (time.Dur
 	if wait := c.untilProof(q.Name); wait > 0 {
 		return min(wait, left), nil
 	}
+	// First of all: in a cluster that was restored, a node or an owner of the name may be another one.
+	there, err := c.pod(ctx, q)
+	if err != nil {
+		return 0, err
+	}
+	if there == nil {
+		return left, c.gone(ctx, q)
+	}
 	if err := c.reapply(ctx, q); err != nil {
 		return 0, err
 	}
