@@ -17,12 +17,6 @@ type CEL struct {
 	Variables []CELVariable `json:"variables,omitempty"`
 	// Deny are expressions, each a list of texts: what there is to object to. The object is refused if any list has one.
 	Deny []string `json:"deny"`
-	// Reads are the fields of the object that the policy reads, as spec.type: an update that changes none of them is not
-	// judged. Of a policy about workloads they are fields of the pod's metadata (labels, annotations), beside its
-	// specification. Without any, each update is judged by a policy about other objects.
-	Reads []string `json:"reads,omitempty"`
-	// EveryUpdate has a policy about workloads judge updates that change nothing of what runs, too: one that reads nothing of it.
-	EveryUpdate bool `json:"everyUpdate,omitempty"`
 	// Globs are the parameters that hold globs: "namespaces", or "annotations[].values" for fields in a list of objects.
 	// Expressions see a regular expression in the place of each.
 	Globs []string `json:"globs,omitempty"`
@@ -59,11 +53,6 @@ func parseCEL(content []byte) (*CEL, error) {
 	for _, v := range c.Variables {
 		if !celName.MatchString(v.Name) || slices.Contains(celReserved, v.Name) || strings.TrimSpace(v.Expression) == "" {
 			problems = append(problems, fmt.Errorf("variable %q: give each a name of letters, digits and underscores that CEL does not reserve, and an expression", v.Name))
-		}
-	}
-	for _, path := range c.Reads {
-		if slices.ContainsFunc(strings.Split(path, "."), func(field string) bool { return !celName.MatchString(field) }) {
-			problems = append(problems, fmt.Errorf("reads: %q is no path of fields such as spec.type", path))
 		}
 	}
 	return &c, errors.Join(problems...)
@@ -129,6 +118,73 @@ func (b *Bundle) ClusterExcepts(policy string) []string {
 		return []string{"*"}
 	}
 	return rules.Namespaces
+}
+
+// ReadSet is what an update has to change of an object for a policy to judge it again (docs/adr/0005). A policy about
+// workloads judges each that changes what runs, besides.
+type ReadSet struct {
+	// Every says that every update is judged.
+	Every bool
+	// Labels and Annotations are the pod's.
+	Labels, Annotations bool
+	// Object is read of the object as it is sent, nil for nothing.
+	Object *ReadField
+}
+
+// ReadField is a value that is read as a whole, or of which fields or all items are.
+type ReadField struct {
+	Whole  bool
+	Fields map[string]*ReadField
+	// Items are those of a list or the values of a map. What is read of single keys besides is among what they have.
+	Items *ReadField
+}
+
+// ReadSet is that of a configured policy of a profile, by the name of its instance.
+func (e *Engine) ReadSet(profile, instance string) (ReadSet, error) {
+	p := e.profiles[profile]
+	if p == nil {
+		return ReadSet{}, fmt.Errorf("there is no profile %q", profile)
+	}
+	for _, i := range p.instances {
+		if i.Name == instance {
+			return i.readSet(), nil
+		}
+	}
+	return ReadSet{}, fmt.Errorf("there is no policy %q in profile %q", instance, profile)
+}
+
+func (i *instance) readSet() ReadSet {
+	reads := &readSet{}
+	for _, effect := range PhaseValidate.effects() {
+		reads.merge(i.unit.reads[effect])
+	}
+	workload, object := reads.fields["workload"], reads.fields["object"]
+	return ReadSet{
+		Every:  workload == nil && object == nil && reads.fields["images"] == nil || reads.fields["oldObject"] != nil,
+		Labels: workload.field("labels") != nil, Annotations: workload.field("annotations") != nil,
+		Object: newReadField(object),
+	}
+}
+
+func newReadField(reads *readSet) *ReadField {
+	switch {
+	case reads == nil:
+		return nil
+	case reads.whole:
+		return &ReadField{Whole: true}
+	case reads.items != nil:
+		each := &readSet{}
+		each.merge(reads.items)
+		for _, below := range reads.fields {
+			each.merge(below)
+		}
+		return &ReadField{Items: newReadField(each)}
+	}
+	fields := map[string]*ReadField{}
+	for name, below := range reads.fields {
+		fields[name] = newReadField(below)
+	}
+	return &ReadField{Fields: fields}
 }
 
 // Regexp is a glob, as matches and exceptions have it, as a regular expression (RE2) for the whole text: * is any run of

@@ -3,6 +3,7 @@ package admissionpolicy
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 type composition struct {
 	policy   *policies.Policy
 	instance *policies.Instance
+	reads    policies.ReadSet
 	milder   []string
 }
 
@@ -130,22 +132,81 @@ func (c *composition) parameters() (variable, error) {
 
 // unchanged is true of an update that does not concern the policy (docs/adr/0005), "" where each does.
 func (c *composition) unchanged() string {
-	written := c.policy.CEL
-	workload := c.policy.Subject.Workload != ""
-	if !slices.Contains(c.policy.Subject.Operations, "UPDATE") || written.EveryUpdate || !workload && len(written.Reads) == 0 {
+	if !slices.Contains(c.policy.Subject.Operations, "UPDATE") || c.reads.Every {
 		return ""
 	}
 	terms := []string{"request.operation == 'UPDATE'"}
-	now, before := "dyn(object)", "dyn(oldObject)"
-	if workload {
+	if c.policy.Subject.Workload != "" {
 		terms = append(terms, "variables.runsTheSame")
-		now, before = "variables.podMetadata", "variables.oldPodMetadata"
 	}
-	for _, path := range written.Reads {
-		optional := ".?" + strings.ReplaceAll(path, ".", ".?")
-		terms = append(terms, now+optional+" == "+before+optional)
+	if c.reads.Labels {
+		terms = append(terms, "variables.podMetadata.?labels == variables.oldPodMetadata.?labels")
+	}
+	if c.reads.Annotations {
+		terms = append(terms, "variables.podMetadata.?annotations == variables.oldPodMetadata.?annotations")
+	}
+	if c.reads.Object != nil {
+		terms = append(terms, same(c.reads.Object, "optional.of(dyn(object))", "optional.of(dyn(oldObject))")...)
 	}
 	return strings.Join(terms, " && ")
+}
+
+// same are conditions for two optional values to differ in nothing that is read of them.
+func same(read *policies.ReadField, now, before string) []string {
+	switch {
+	case read.Items != nil && !read.Items.Whole:
+		a, b := now+".orValue({})", before+".orValue({})"
+		// A list or a map, whose order is any.
+		return []string{fmt.Sprintf("(type(%[1]s) == list || type(%[2]s) == list ? %[3]s == %[4]s : size(%[1]s) == size(%[2]s) && %[1]s.all(k, k in %[2]s && %[5]s == %[6]s))",
+			a, b, projection(read, now, 0), projection(read, before, 0), ofItem(read.Items, a+"[?k]", 0), ofItem(read.Items, b+"[?k]", 0))}
+	case len(read.Fields) > 0:
+		var terms []string
+		for _, name := range slices.Sorted(maps.Keys(read.Fields)) {
+			terms = append(terms, same(read.Fields[name], now+field(name), before+field(name))...)
+		}
+		return terms
+	}
+	return []string{now + " == " + before}
+}
+
+// projection is what is read of an optional value, to compare. Maps in the items of others are taken as a whole.
+func projection(read *policies.ReadField, value string, depth int) string {
+	switch {
+	case read.Items != nil && !read.Items.Whole:
+		item := fmt.Sprintf("i%d", depth)
+		return fmt.Sprintf("(type(%[1]s.orValue({})) == list ? dyn(%[1]s.orValue([]).map(%[2]s, %[3]s)) : dyn(%[1]s))", value, item, ofItem(read.Items, "optional.of("+item+")", depth+1))
+	case len(read.Fields) > 0:
+		var parts []string
+		for _, name := range slices.Sorted(maps.Keys(read.Fields)) {
+			parts = append(parts, "dyn("+projection(read.Fields[name], value+field(name), depth)+")")
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	}
+	return value
+}
+
+// ofItem is the projection of one of several values, of which some may have no fields.
+func ofItem(read *policies.ReadField, value string, depth int) string {
+	if len(read.Fields) == 0 {
+		return projection(read, value, depth)
+	}
+	return fmt.Sprintf("(type(%[1]s.orValue({})) == map ? dyn(%[2]s) : dyn(%[1]s))", value, projection(read, value, depth))
+}
+
+var identifier = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9]*$`)
+
+// field selects a field that may be missing.
+func field(name string) string {
+	if identifier.MatchString(name) && !slices.Contains(reserved, name) {
+		return ".?" + name
+	}
+	return "[?" + quote(name) + "]"
+}
+
+// reserved are words that CEL does not read as fields.
+var reserved = []string{
+	"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop", "namespace", "null", "package",
+	"return", "true", "var", "void", "while",
 }
 
 // sum joins lists.

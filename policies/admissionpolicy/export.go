@@ -80,7 +80,11 @@ func Export(bundle *policies.Bundle, options Options) (*Result, error) {
 	if err := options.check(bundle); err != nil {
 		return nil, fmt.Errorf("exporting bundle %s: %w", bundle.Manifest.Name, err)
 	}
-	x := &export{bundle: bundle, options: options, result: &Result{Bundle: bundle.Revision(), Exported: []Exported{}, Left: []Left{}, Notes: []string{}}, names: map[string]bool{}}
+	engine, err := policies.NewEngine(bundle)
+	if err != nil {
+		return nil, fmt.Errorf("exporting bundle %s: %w", bundle.Manifest.Name, err)
+	}
+	x := &export{bundle: bundle, engine: engine, options: options, result: &Result{Bundle: bundle.Revision(), Exported: []Exported{}, Left: []Left{}, Notes: []string{}}, names: map[string]bool{}}
 	var problems []error
 	for _, profile := range bundle.Profiles() {
 		if options.Profile != "" && profile != options.Profile {
@@ -116,6 +120,7 @@ func (o *Options) check(bundle *policies.Bundle) error {
 // export is one run of Export.
 type export struct {
 	bundle  *policies.Bundle
+	engine  *policies.Engine // knows what rules read
 	options Options
 	result  *Result
 	names   map[string]bool
@@ -129,7 +134,11 @@ func (x *export) instance(i policies.Instance, where reach) error {
 		x.leave(&i, where, reason)
 		return nil
 	}
-	c := &composition{policy: policy, instance: &i}
+	reads, err := x.engine.ReadSet(where.profile, i.Name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", i.Name, err)
+	}
+	c := &composition{policy: policy, instance: &i, reads: reads}
 	spec, err := c.spec()
 	if err != nil {
 		return fmt.Errorf("%s: %w", i.Name, err)

@@ -27,7 +27,7 @@ var named = regexp.MustCompile(`policy: ([a-z]+/[a-z-]+)`)
 func load(t *testing.T, manifest string, exceptions ...string) *policies.Bundle {
 	t.Helper()
 	files := fstest.MapFS{"bundle.yaml": {Data: []byte("apiVersion: policy.portcullis.dev/v1alpha1\nkind: Bundle\nname: acme\nserial: 1\n" + manifest)}}
-	var patterns []string
+	patterns := []string{"lib/ages.rego", "lib/evidence.rego", "lib/patching.rego", "lib/wording.rego"}
 	for _, found := range named.FindAllStringSubmatch(manifest+strings.Join(exceptions, ""), -1) {
 		patterns = append(patterns, found[1]+"/policy.*")
 	}
