@@ -233,7 +233,9 @@ func inUse(available []variable, expression string) ([]variable, error) {
 		if !wanted[v.Name] {
 			continue
 		}
-		want(v.Expression)
+		if v.Name != "parameters" { // which is values only, of whatever text
+			want(v.Expression)
+		}
 		used = append(used, v)
 	}
 	slices.Reverse(used)

@@ -231,12 +231,14 @@ func (x *export) metadata(e *Exported) metav1.ObjectMeta {
 	}
 }
 
-// name is "portcullis-baseline-pods-privileged", with a hash where it would be too long or taken.
+// name is "portcullis-acme.baseline-pods-privileged", of the bundle's name, the profile and the instance, with a hash where it
+// would be too long or taken, or where the bundle's name does not stand there as it is.
 func (x *export) name(profile, instance string) string {
 	const longest = 253 // RFC 1123 subdomain
-	name := "portcullis-" + plain(profile) + "-" + plain(instance)
-	if x.names[name] || len(name) > longest {
-		sum := sha256.Sum256([]byte(profile + "\x00" + instance))
+	bundle := x.bundle.Manifest.Name
+	name := "portcullis-" + plain(bundle) + "." + plain(profile) + "-" + plain(instance)
+	if x.names[name] || len(name) > longest || plain(bundle) != bundle {
+		sum := sha256.Sum256([]byte(bundle + "\x00" + profile + "\x00" + instance))
 		name = name[:min(len(name), longest-9)] + "-" + hex.EncodeToString(sum[:4])
 	}
 	x.names[name] = true

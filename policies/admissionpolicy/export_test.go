@@ -217,7 +217,7 @@ func TestALabelThatNamesTheProfileBecomesSelectors(t *testing.T) {
 	for _, e := range result.Exported {
 		got[e.Name] = metav1.FormatLabelSelector(e.Object.Spec.MatchConstraints.NamespaceSelector)
 	}
-	want := map[string]string{"portcullis-closed-by-label-pods-privileged": "acme/profile=closed", "portcullis-closed-pods-privileged": "!acme/profile"}
+	want := map[string]string{"portcullis-acme.closed-by-label-pods-privileged": "acme/profile=closed", "portcullis-acme.closed-pods-privileged": "!acme/profile"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -381,5 +381,48 @@ func TestImagesAreSpelledOutAsTheWebhookDoes(t *testing.T) {
 	}
 	if compared < 700 {
 		t.Errorf("got %d references, want at least 700", compared)
+	}
+}
+
+// Values of parameters are no expressions.
+func TestAParameterMayHoldWhatLooksLikeAVariable(t *testing.T) {
+	const rules = "# METADATA\n# title: X\n# description: X.\n# custom:\n#   severity: low\n#   match: {workload: any}\n#   remediation: Mend it.\n" +
+		"#   parameters: {type: object, properties: {names: {type: array, items: {type: string}, default: []}}}\npackage portcullis.acme.x\n\ndeny contains \"x\" if input.workload.hostPID\n"
+	bundle, err := policies.Load(fstest.MapFS{
+		"bundle.yaml": {Data: []byte("apiVersion: policy.portcullis.dev/v1alpha1\nkind: Bundle\nname: acme\nserial: 1\npolicies: [{policy: acme/x, parameters: {names: [variables.nothing]}}]\n")},
+		"x.rego":      {Data: []byte(rules)}, "x.cel.yaml": {Data: []byte("deny: [variables.parameters.names]")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := admissionpolicy.Export(bundle, admissionpolicy.Options{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := privileged("shop", "web", "jane")
+	if !refuses(t, result, &request) {
+		t.Error("got it admitted, want it refused: the parameter is a finding")
+	}
+}
+
+// Two bundles of a cluster do not overwrite each other's.
+func TestNamesOfTwoBundlesDiffer(t *testing.T) {
+	seen := map[string]string{}
+	for _, bundleName := range []string{"acme", "acme-default"} {
+		bundle := load(t, "profiles: [{name: default, policies: [{policy: pods/privileged}]}, {name: default-default, policies: [{policy: pods/privileged}]}]\ndefaultProfile: default\nnamespaces: [{match: [shop], profile: default-default}]")
+		bundle.Manifest.Name = bundleName
+		result, err := admissionpolicy.Export(bundle, admissionpolicy.Options{Now: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range result.Exported {
+			if other := seen[e.Name]; other != "" {
+				t.Errorf("got the name %s in %s and in %s, want two", e.Name, bundleName, other)
+			}
+			seen[e.Name] = bundleName
+			if e.Object.Labels[admissionpolicy.BundleLabel] != bundleName {
+				t.Errorf("got labels %v, want the bundle %s", e.Object.Labels, bundleName)
+			}
+		}
 	}
 }
