@@ -42,7 +42,7 @@ webhook is not asked or does not answer.
 They are a floor below the webhook. What they refuse the webhook refuses too; what an expression
 cannot say exactly is said more mildly, and listed on standard error or in --format json.
 docs/validating-admission-policies.md has the details.`,
-		Example: `  portcullis policy export | kubectl apply --server-side -f -
+		Example: `  portcullis policy export | kubectl apply -f -
   portcullis policy export --bundle ./bundle --output admission-policies/
   portcullis policy export --profile restricted --policy pods/privileged
   portcullis policy export --format json | jq '.left[] | {policy, reason}'`,

@@ -69,8 +69,9 @@ const (
 	// characters, and one may cost 1,000,000: a regular expression costs about 6 for each of its characters where the text has
 	// 253, the longest name.
 	maxExceptionText = 64 << 10
-	// maxConditionText is how many bytes all conditions have: they may cost 2,500,000 together.
-	maxConditionText = 256 << 10
+	// maxConditionText is how many bytes all conditions have: they may cost 2,500,000 together, and kubectl apply keeps a copy
+	// of the object in an annotation, which has 256 KiB.
+	maxConditionText = 128 << 10
 )
 
 // tooLarge says why an API server would refuse these conditions, or requests because of them; "" if it would not.
