@@ -426,3 +426,68 @@ func TestNamesOfTwoBundlesDiffer(t *testing.T) {
 		}
 	}
 }
+
+// The volume by which the API server itself mounts a token is none of the pod's, and nothing that only resembles it.
+func TestOnlyTheVolumeThatTheAPIServerAddsIsLeftOut(t *testing.T) {
+	const rules = "# METADATA\n# title: X\n# description: X.\n# custom:\n#   severity: low\n#   match: {workload: any}\n#   remediation: Mend it.\npackage portcullis.acme.x\n\ndeny contains volume.name if some volume in input.workload.volumes\n"
+	bundle, err := policies.Load(fstest.MapFS{
+		"bundle.yaml": {Data: []byte("apiVersion: policy.portcullis.dev/v1alpha1\nkind: Bundle\nname: acme\nserial: 1\npolicies: [{policy: acme/x}]\n")},
+		"x.rego":      {Data: []byte(rules)}, "x.cel.yaml": {Data: []byte("deny: [\"variables.volumes.map(v, v.name)\"]")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := policies.NewEngine(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := admissionpolicy.Export(bundle, admissionpolicy.Options{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := sharedServer(t).Compile(&result.Exported[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const injected = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"shop"},"spec":{"containers":[{"name":"app","image":"a",` +
+		`"volumeMounts":[{"name":"kube-api-access-x","mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","readOnly":true}]}],` +
+		`"volumes":[{"name":"kube-api-access-x","projected":{"defaultMode":420,"sources":[{"serviceAccountToken":{"path":"token","expirationSeconds":3607}},` +
+		`{"configMap":{"name":"kube-root-ca.crt","items":[{"key":"ca.crt","path":"ca.crt"}]}},` +
+		`{"downwardAPI":{"items":[{"path":"namespace","fieldRef":{"apiVersion":"v1","fieldPath":"metadata.namespace"}}]}}]}}]}}`
+	for name, test := range map[string]struct {
+		old, new string
+		want     bool
+	}{
+		"as the API server adds it":     {"", "", false},
+		"without asking for a token":    {`"spec":{`, `"spec":{"automountServiceAccountToken":false,`, true},
+		"another name":                  {"kube-api-access-x", "token", true},
+		"another audience":              {`"path":"token"`, `"path":"token","audience":"vault"`, true},
+		"another file of the token":     {`"path":"token"`, `"path":"vault"`, true},
+		"a token that lives longer":     {"3607", "86400", true},
+		"a token of the default length": {`,"expirationSeconds":3607`, "", true},
+		"another ConfigMap":             {"kube-root-ca.crt", "settings", true},
+		"another key":                   {`"key":"ca.crt"`, `"key":"other"`, true},
+		"all keys":                      {`,"items":[{"key":"ca.crt","path":"ca.crt"}]`, "", true},
+		"another field":                 {"metadata.namespace", "metadata.labels", true},
+		"another mode":                  {"420", "511", true},
+		"mounted elsewhere":             {"/var/run/secrets/kubernetes.io/serviceaccount", "/token", true},
+		"mounted to write":              {`,"readOnly":true`, "", true},
+		"mounted in part":               {`,"readOnly":true`, `,"readOnly":true,"subPath":"token"`, true},
+		"mounted nowhere":               {`,"volumeMounts":[{"name":"kube-api-access-x","mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","readOnly":true}]`, "", false},
+		"behind another of such a name": {`"volumes":[`, `"volumes":[{"name":"kube-api-access-a","emptyDir":{}},`, true},
+	} {
+		request := privileged("shop", "web", "jane")
+		request.Object = []byte(strings.ReplaceAll(injected, test.old, test.new))
+		if test.old == "" {
+			request.Object = []byte(injected)
+		}
+		if webhook := admission.NewReviewer(engine, nil, func() time.Time { return now }).Review(t.Context(), request).Denied(); webhook != test.want {
+			t.Errorf("%s: the webhook refuses: got %t, want %t", name, webhook, test.want)
+		}
+		for _, typed := range []bool{true, false} {
+			if got, err := judged(t.Context(), policy, &request, typed); err != nil || got.Refused != test.want {
+				t.Errorf("%s (Go values: %t): refused: got %t, %v, want %t", name, typed, got.Refused, err, test.want)
+			}
+		}
+	}
+}

@@ -54,10 +54,20 @@ var standard = []variable{
 	{Name: "podSecurity", Expression: "variables.podSpec.?securityContext.orValue({})"},
 	{Name: "windows", Expression: "variables.podSpec.?os.?name.orValue('') == 'windows'"},
 	{Name: "hostUsers", Expression: "variables.podSpec.?hostUsers.orValue(true)"},
-	{Name: "injectedToken", Expression: "request.kind.kind != 'Pod' || !variables.podSpec.?automountServiceAccountToken.orValue(true) ? [] : " +
-		"variables.podSpec.?volumes.orValue([]).filter(v, v.name.startsWith('kube-api-access-') && v.?projected.?defaultMode.orValue(0) == 420 && " +
+	// TokenVolumeSource of the API server's plugin/pkg/admission/serviceaccount, mounted nowhere but where it mounts it: as
+	// isInjectedToken and mountedAsInjected of package workload.
+	{Name: "tokenLike", Expression: "request.kind.kind != 'Pod' || !variables.podSpec.?automountServiceAccountToken.orValue(true) ? [] : " +
+		"variables.podSpec.?volumes.orValue([]).filter(v, v.name.startsWith('kube-api-access-'))"},
+	{Name: "injectedToken", Expression: "size(variables.tokenLike) == 0 ? [] : [variables.tokenLike[0]].filter(v, v.?projected.?defaultMode.orValue(0) == 420 && " +
 		"size(v.projected.?sources.orValue([])) == 3 && has(v.projected.sources[0].serviceAccountToken) && has(v.projected.sources[1].configMap) && " +
-		"has(v.projected.sources[2].downwardAPI)).map(v, v.name)"},
+		"has(v.projected.sources[2].downwardAPI) && [v.projected.sources[0].serviceAccountToken].all(t, " +
+		"t.?path.orValue('') == 'token' && t.?audience.orValue('') == '' && t.?expirationSeconds.orValue(3600) == 3607) && " +
+		"[v.projected.sources[1].configMap].all(c, c.?name.orValue('') == 'kube-root-ca.crt' && size(c.?items.orValue([])) == 1 && " +
+		"c.items[0].?key.orValue('') == 'ca.crt' && c.items[0].?path.orValue('') == 'ca.crt') && " +
+		"[v.projected.sources[2].downwardAPI].all(d, size(d.?items.orValue([])) == 1 && d.items[0].?path.orValue('') == 'namespace' && " +
+		"d.items[0].?fieldRef.?fieldPath.orValue('') == 'metadata.namespace') && " +
+		"variables.containers.all(c, c.?volumeMounts.orValue([]).all(m, m.name != v.name || m.mountPath == '/var/run/secrets/kubernetes.io/serviceaccount' && " +
+		"m.?readOnly.orValue(false) && ['subPath', 'subPathExpr', 'mountPropagation'].all(f, m[?f].orValue('') == '')))).map(v, v.name)"},
 	// Without the volume that the API server itself mounts a token by.
 	{Name: "volumes", Expression: "variables.podSpec.?volumes.orValue([]).filter(v, !(v.name in variables.injectedToken))"},
 	{Name: "serviceAccount", Expression: "[variables.podSpec.?serviceAccountName.orValue(''), variables.podSpec.?serviceAccount.orValue(''), dyn('default')].filter(n, n != '')[0]"},
