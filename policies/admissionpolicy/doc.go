@@ -3,7 +3,7 @@
 // admissionregistration.k8s.io/v1).
 //
 // They are a floor below the webhook: what they refuse the webhook refuses too, and they still do where it is not asked or
-// does not answer. So what cannot be said exactly is said more mildly, never more strictly, and [Export] lists it: policies
+// does not answer. So what cannot be said exactly is said more mildly, and [Export] lists it, as the few updates of which it is not so: policies
 // that nobody has written in CEL, exceptions for single containers, exceptions that end (an expression has no clock),
 // exceptions that somebody may yet grant in the cluster.
 //

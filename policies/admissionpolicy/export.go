@@ -266,6 +266,13 @@ func (x *export) notes() {
 	note := func(text string) { x.result.Notes = append(x.result.Notes, text) }
 	if slices.ContainsFunc(x.result.Exported, func(e Exported) bool { return x.bundle.Policies[e.Policy].Subject.Workload != "" }) {
 		note("policies about workloads judge Pod, PodTemplate, ReplicationController, Deployment, ReplicaSet, StatefulSet, DaemonSet, Job and CronJob; what custom resources make of pods is judged when the pods are created")
+		note("an update that changes a field inside a container of which no policy knows (workingDir) counts as a change of what runs: an object from before the policy is then judged, which the webhook passes over")
+	}
+	if label := x.bundle.Manifest.ProfileLabel; label != "" && x.options.Profile == "" {
+		note("in a namespace whose label " + label + " names no profile of the bundle no exported policy judges; to the webhook that is a fault")
+		if slices.ContainsFunc(x.result.Exported, func(e Exported) bool { return about(x.bundle.Policies[e.Policy], "", "namespaces") }) {
+			note("an update of a namespace that changes its label " + label + " is judged by the profile that it comes to, by the webhook by the one that it had")
+		}
 	}
 	if x.options.IgnoreClusterExceptions && x.bundle.Manifest.ExceptionsFrom != nil {
 		note("exceptions of the cluster do not count: an object that a PolicyException excepts is refused")

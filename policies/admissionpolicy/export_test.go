@@ -213,6 +213,9 @@ func TestALabelThatNamesTheProfileBecomesSelectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if notes := strings.Join(result.Notes, "\n"); !strings.Contains(notes, "acme/profile names no profile") || !strings.Contains(notes, "workingDir") {
+		t.Errorf("got the notes %s, want one about labels that name no profile, and one about updates", notes)
+	}
 	got := map[string]string{}
 	for _, e := range result.Exported {
 		got[e.Name] = metav1.FormatLabelSelector(e.Object.Spec.MatchConstraints.NamespaceSelector)
