@@ -267,6 +267,9 @@ func (c *Controller) watch() {
 func (c *Controller) begin(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.keepers == nil {
+		return // the term is over: what a watch still says is for the next leader
+	}
 	if k, ok := c.keepers[name]; ok {
 		k.kick()
 		return
