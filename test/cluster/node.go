@@ -128,7 +128,7 @@ registerNode: true
 `
 
 // nodeStopTimeout bounds the end of all containers.
-const nodeStopTimeout = 30 * time.Second
+const nodeStopTimeout = 3 * time.Minute
 
 const pauseImage = "docker.io/local/pause:1"
 

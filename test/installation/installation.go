@@ -50,7 +50,7 @@ const (
 const Namespace = "portcullis-system"
 
 // patience bounds waiting for a rollout.
-const patience = 3 * time.Minute
+const patience = 6 * time.Minute
 
 // Options of an installation. Dir is required.
 type Options struct {

@@ -17,7 +17,7 @@ import (
 )
 
 // stopGrace is how long a program may take to end after SIGTERM before it is killed.
-const stopGrace = 10 * time.Second
+const stopGrace = 30 * time.Second
 
 // Process is one running program.
 type Process struct {
