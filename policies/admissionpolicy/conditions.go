@@ -5,9 +5,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/portcullis-dev/portcullis/policies"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portcullis-dev/portcullis/policies"
 )
 
 // reach is one way in which namespaces come to a profile.

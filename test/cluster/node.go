@@ -240,7 +240,7 @@ func (n *Node) importPause(ctx context.Context) error {
 }
 
 func (n *Node) startKubelet(ctx context.Context, c *Cluster) error {
-	address, err := hostAddress()
+	address, err := HostAddress()
 	if err != nil {
 		return err
 	}
@@ -287,18 +287,18 @@ func (n *Node) startKubelet(ctx context.Context, c *Cluster) error {
 	})
 }
 
-// hostAddress is an address of this machine that is not loopback: a kubelet takes no other.
-func hostAddress() (string, error) {
+// HostAddress is an address of this machine that is not loopback: a kubelet takes no other, and an EndpointSlice may hold no other.
+func HostAddress() (string, error) {
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
-		return "", fmt.Errorf("looking for an address of the node: %w", err)
+		return "", fmt.Errorf("looking for an address of this machine: %w", err)
 	}
 	for _, address := range addresses {
 		if network, ok := address.(*net.IPNet); ok && network.IP.To4() != nil && network.IP.IsGlobalUnicast() {
 			return network.IP.String(), nil
 		}
 	}
-	return "", errors.New("looking for an address of the node: this machine has only loopback")
+	return "", errors.New("looking for an address of this machine: it has only loopback")
 }
 
 // PID is the process id, on this machine, of a container as a pod's status names it (containerd://ID).

@@ -22,13 +22,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/yaml"
 
+	"github.com/portcullis-dev/portcullis/admission/audit/report/reporttest"
 	"github.com/portcullis-dev/portcullis/test/cluster"
 	"github.com/portcullis-dev/portcullis/test/installation"
 	"github.com/portcullis-dev/portcullis/test/kubelet"
 )
 
-// further is what the installation has besides the shop: an account for people, and the definition of reports, which a cluster has from
-// whoever shows them.
+// further is what the installation has besides the shop: an account for people.
 const further = `
 ---
 apiVersion: v1
@@ -40,36 +40,6 @@ kind: ClusterRoleBinding
 metadata: {name: operator}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
 subjects: [{kind: ServiceAccount, name: operator, namespace: default}]
----
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: policyreports.wgpolicyk8s.io
-  annotations: {api-approved.kubernetes.io: "https://github.com/kubernetes-sigs/wg-policy-prototypes"}
-spec:
-  group: wgpolicyk8s.io
-  names: {kind: PolicyReport, listKind: PolicyReportList, plural: policyreports, singular: policyreport, shortNames: [polr]}
-  scope: Namespaced
-  versions:
-    - name: v1alpha2
-      served: true
-      storage: true
-      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
----
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: clusterpolicyreports.wgpolicyk8s.io
-  annotations: {api-approved.kubernetes.io: "https://github.com/kubernetes-sigs/wg-policy-prototypes"}
-spec:
-  group: wgpolicyk8s.io
-  names: {kind: ClusterPolicyReport, listKind: ClusterPolicyReportList, plural: clusterpolicyreports, singular: clusterpolicyreport, shortNames: [cpolr]}
-  scope: Cluster
-  versions:
-    - name: v1alpha2
-      served: true
-      storage: true
-      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
 `
 
 // chartDoor is the API server of a cluster with the chart installed.
@@ -195,7 +165,8 @@ func (d *chartDoor) before() ([]byte, error) {
 		"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "scanner-key", "namespace": installation.Namespace},
 		"stringData": map[string]any{"cosign.key": string(key), "password": "demo"},
 	})
-	return fmt.Appendf(text, "%s---\n%s\n", further, secret), err
+	// A cluster has the definitions of reports from whoever shows them.
+	return fmt.Appendf(text, "%s---\n%s\n---\n%s\n", further, reporttest.PolicyReport, secret), err
 }
 
 // epilogue shows that everything runs and does its work.

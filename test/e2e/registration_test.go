@@ -292,14 +292,12 @@ func (k *keptCluster) bundle(t *testing.T) string {
 	return string(found.Webhooks[0].ClientConfig.CABundle)
 }
 
-// hostAddress is an address of this machine that is not loopback: an EndpointSlice may hold no other.
+// hostAddress is an address of this machine that is not loopback.
 func hostAddress(t *testing.T) string {
 	t.Helper()
-	for _, address := range mustReturn(net.InterfaceAddrs())(t) {
-		if network, ok := address.(*net.IPNet); ok && network.IP.To4() != nil && network.IP.IsGlobalUnicast() {
-			return network.IP.String()
-		}
+	address, err := cluster.HostAddress()
+	if err != nil {
+		t.Skip(err)
 	}
-	t.Skip("this machine has only loopback, and an EndpointSlice may not hold that")
-	return ""
+	return address
 }

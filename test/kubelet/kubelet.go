@@ -13,10 +13,8 @@ package kubelet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -33,6 +31,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/retry"
 
+	"github.com/portcullis-dev/portcullis/test/cluster"
 	"github.com/portcullis-dev/portcullis/test/process"
 )
 
@@ -76,7 +75,7 @@ type Node struct {
 
 // Start registers the node and begins to run pods that are bound to it.
 func Start(ctx context.Context, options Options) (*Node, error) {
-	address, err := HostAddress()
+	address, err := cluster.HostAddress()
 	if err != nil {
 		return nil, fmt.Errorf("starting a node of processes: %w", err)
 	}
@@ -263,18 +262,4 @@ func (n *Node) beat(ctx context.Context) error {
 	lease.Spec.RenewTime = &now
 	_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
 	return err
-}
-
-// HostAddress is an address of this machine that is not loopback, which an EndpointSlice may not hold.
-func HostAddress() (string, error) {
-	addresses, err := net.InterfaceAddrs()
-	if err != nil {
-		return "", fmt.Errorf("looking for an address of this machine: %w", err)
-	}
-	for _, address := range addresses {
-		if network, ok := address.(*net.IPNet); ok && network.IP.To4() != nil && network.IP.IsGlobalUnicast() {
-			return network.IP.String(), nil
-		}
-	}
-	return "", errors.New("looking for an address of this machine: it has only loopback, which an EndpointSlice may not hold")
 }

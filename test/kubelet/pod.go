@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -265,7 +266,7 @@ func (l *life) end(ctx context.Context) {
 		if seconds := l.seen().DeletionGracePeriodSeconds; seconds != nil {
 			grace = time.Duration(*seconds) * time.Second
 		}
-		running.Terminate()
+		_ = running.Signal(syscall.SIGTERM) // fails only where the program has already ended
 		select {
 		case <-running.Done():
 		case <-time.After(grace):

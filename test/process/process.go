@@ -149,9 +149,6 @@ func (p *Process) LastLines(n int) string {
 	return string(bytes.Join(lines[max(0, len(lines)-n-1):], nil))
 }
 
-// Terminate sends SIGTERM and does not wait.
-func (p *Process) Terminate() { _ = p.command.Process.Signal(syscall.SIGTERM) } // fails only where the program has already ended
-
 // Signal sends a signal, as SIGSTOP and SIGCONT for a program that hangs for a while.
 func (p *Process) Signal(signal syscall.Signal) error {
 	if err := p.command.Process.Signal(signal); err != nil {
